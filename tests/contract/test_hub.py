@@ -1,0 +1,161 @@
+"""What a user meets when the model hub says no: the exit code and a message that names the field and the cure.
+
+The trainer is the real one, in a process of its own; the hub is `tests/hub.py` behind `HF_ENDPOINT`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.hub import Hub, Repository, commit_of
+from tests.tiny import tiny_model, tiny_preferences
+
+TOKEN = "hf_the_right_one"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("hub")
+    tiny_model(root / "model")
+    (root / "data").mkdir()
+    tiny_preferences(root / "data" / "train.jsonl", 8)
+    return root / "model", root / "data"
+
+
+def train(
+    tmp_path: Path, hub: Hub, recipe: dict[str, Any], env: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Run the trainer against the hub; returns its exit code and termination message."""
+    out = tmp_path / "out"
+    base = {
+        "model_name_or_path": "org/model",
+        "dataset_name": "org/data",
+        "output_dir": str(out),
+        "max_steps": 1,
+        "per_device_train_batch_size": 2,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+    }
+    run = {
+        "contractVersion": 1,
+        "method": "dpo",
+        "job": {"namespace": "default", "name": "hub", "run": 1},
+        "outputPath": str(out),
+        "nodes": 1,
+        "processesPerNode": 1,
+        "device": "cpu",
+    }
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "recipe.yaml").write_text(yaml.safe_dump(base | recipe))
+    (config / "run.yaml").write_text(yaml.safe_dump(run))
+    message = tmp_path / "termination.json"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "KUBEFLOW_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "alignment_trainer"],
+        env=clean
+        | {
+            "ALIGNMENT_CONFIG_DIR": str(config),
+            "ALIGNMENT_TERMINATION_LOG": str(message),
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        | (env or {}),
+        timeout=180,
+        check=False,
+    )
+    return done.returncode, json.loads(message.read_text())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "env", "down", "code", "failure_class", "words"),
+    [
+        pytest.param(
+            {"model_name_or_path": "org/none"},
+            {},
+            False,
+            66,
+            "ModelUnavailable",
+            "spec.model.modelNameOrPath",
+            id="missing-model",
+        ),
+        pytest.param(
+            {"model_revision": "v9"},
+            {},
+            False,
+            66,
+            "ModelUnavailable",
+            "spec.model.modelRevision",
+            id="missing-revision",
+        ),
+        pytest.param(
+            {"model_name_or_path": "org/gated"},
+            {},
+            False,
+            77,
+            "AccessDenied",
+            "spec.hub",
+            id="gated-model-without-token",
+        ),
+        pytest.param(
+            {"model_name_or_path": "org/gated"},
+            {"HF_TOKEN": "hf_wrong"},
+            False,
+            77,
+            "AccessDenied",
+            "spec.hub",
+            id="gated-model-with-wrong-token",
+        ),
+        pytest.param(
+            {"dataset_name": "org/nodata"},
+            {},
+            False,
+            66,
+            "ModelUnavailable",
+            "spec.dataset.datasetName",
+            id="missing-dataset",
+        ),
+        pytest.param({}, {}, True, 69, "Infrastructure", "hub", id="hub-down"),
+    ],
+)
+def test_what_the_hub_refuses_ends_in_its_class(
+    tmp_path: Path,
+    folders: tuple[Path, Path],
+    recipe: dict[str, Any],
+    env: dict[str, str],
+    down: bool,
+    code: int,
+    failure_class: str,
+    words: str,
+) -> None:
+    model, data = folders
+    repositories = {
+        "org/model": Repository(model),
+        "org/gated": Repository(model, token=TOKEN),
+        "org/data": Repository(data, kind="dataset"),
+    }
+    with Hub(repositories, down=down) as hub:
+        exit_code, message = train(tmp_path, hub, recipe, env)
+    assert (exit_code, message["class"]) == (code, failure_class), message
+    assert words in message["message"] + message["cure"]
+
+
+def test_a_pinned_gated_model_trains_with_the_right_token(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    model, data = folders
+    commit = commit_of(model)
+    with Hub({"org/model": Repository(model, token=TOKEN), "org/data": Repository(data, kind="dataset")}) as hub:
+        exit_code, message = train(tmp_path, hub, {"model_revision": commit}, {"HF_TOKEN": TOKEN})
+        asked = [path for _, path in hub.requests if "model.safetensors" in path]
+    assert (exit_code, message["outcome"]) == (0, "Complete"), message
+    assert asked
+    assert all(commit in path for path in asked)

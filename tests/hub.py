@@ -1,8 +1,9 @@
 """A model hub on loopback, for what cannot be had without a network: gated, missing, pinned and down.
 
-Speaks the part of the Hugging Face Hub protocol that `huggingface_hub` 2.x uses to read: repository info by revision, the tree, `paths-info`, and
-`resolve/REVISION/FILE` with `X-Repo-Commit`, `ETag` and `X-Error-Code` (RepoNotFound, RevisionNotFound, EntryNotFound, GatedRepo), as documented at
-"Hub API Endpoints" and in `huggingface_hub.errors`. Everything else of the client is the real client; point it here with `HF_ENDPOINT`.
+Speaks the part of the Hugging Face Hub protocol that `huggingface_hub` 2.x uses to read: repository info by revision,
+the tree, `paths-info`, and `resolve/REVISION/FILE` with `X-Repo-Commit`, `ETag` and `X-Error-Code` (RepoNotFound,
+RevisionNotFound, EntryNotFound, GatedRepo), as documented at "Hub API Endpoints" and in `huggingface_hub.errors`.
+Everything else of the client is the real client; point it here with `HF_ENDPOINT`.
 
     with Hub({"org/model": Repository(folder)}) as hub:
         subprocess.run(..., env={"HF_ENDPOINT": hub.url, "HF_HOME": fresh_folder})

@@ -1,0 +1,122 @@
+"""Settings of the operator, field by field: unit, default, and why that default.
+
+Tuples and mappings hold Kubernetes JSON as it goes into pods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class PodSettings:
+    """Defaults of the pods that we make. A job's own fields and its podTemplate win."""
+
+    image: str = "alignment-operator/trainer:0.1.0"
+    """Trainer image of jobs without `spec.image`."""
+
+    image_pull_policy: str | None = None
+    """None: Kubernetes' own default, by tag."""
+
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets of the job's namespace; each namespace must have them."""
+
+    gpu_resource: str = "nvidia.com/gpu"
+    """Extended resource that `gpusPerNode` counts, for jobs without `spec.gpuResource`."""
+
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """Added to every pod, before the podTemplate's."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Of every pod; the podTemplate's keys win."""
+
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """`requests` and `limits` beside the GPUs, for jobs without `spec.resources`. Empty: a queue cannot count what is not requested."""
+
+    cache_volume: Mapping[str, Any] | None = None
+    """Volume source at /cache for jobs without `spec.cache`. None: an emptyDir, so that every pod downloads its model again."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Environment of every trainer: a hub mirror (HF_ENDPOINT), proxies."""
+
+    hub_offline: bool = False
+    """HF_HUB_OFFLINE=1: nothing is downloaded, the cache must hold every model and dataset."""
+
+    run_as_user: int | None = 65532
+    """UID and GID of the trainer; the image runs as any. None: the platform chooses one (OpenShift)."""
+
+    fs_group: int | None = 65532
+    """Group that owns the volumes, changed OnRootMismatch only. None: the platform chooses one (OpenShift)."""
+
+    shm_size: str | None = None
+    """sizeLimit of /dev/shm (memory, counted against the container's limit). None: no limit of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressSettings:
+    """Progress reports from pods to the operator."""
+
+    url: str | None = None
+    """`https://SERVICE.NAMESPACE.svc:PORT` as the pods reach it. None: pods send no reports (status still gets the result)."""
+
+    audience: str = "alignment-operator.io"
+    """Audience of the pods' projected token; the endpoint accepts no other."""
+
+    token_seconds: int = 3600
+    """Life of the token; the kubelet renews it. The API server's least is 600."""
+
+    report_seconds: float = 5.0
+    """A pod reports at most so often."""
+
+    write_seconds: float = 15.0
+    """At most one status write per job in so many seconds: 1000 running jobs are 67 writes/s."""
+
+    max_body_bytes: int = 65536
+    """A larger report is refused with 413."""
+
+    port: int = 8443
+    """HTTPS port of the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `Settings()` runs on a plain cluster with NVIDIA GPUs."""
+
+    pods: PodSettings = field(default_factory=PodSettings)
+    progress: ProgressSettings = field(default_factory=ProgressSettings)
+
+    namespace: str = "alignment-operator"
+    """Namespace of the operator itself: its Lease and certificate Secret."""
+
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: the whole cluster."""
+
+    workers: int = 16
+    """Reconciles at a time: also the limit on concurrent writes to the API server."""
+
+    resync_seconds: float = 600.0
+    """Every so often the store is pruned by a LIST and every key reconciled: heals events lost in a watch gap."""
+
+    lease_name: str = "alignment-operator"
+    lease_seconds: float = 15.0
+    """A dead leader is replaced after so long."""
+
+    health_port: int = 8080
+    """Plain HTTP: /healthz, /readyz, /metrics."""
+
+    unschedulable_seconds: float = 20.0
+    """A pod that no node takes is reported after so long: an autoscaler or a queue's handover is given that time."""
+
+    image_pull_seconds: float = 0.0
+    """Grace before a failed image pull is reported; the kubelet has tried before it says so."""
+
+    run_history: int = 10
+    """Entries kept in `status.runs`."""
+
+    max_attempts_without_progress: int = 5
+    """So many attempts in a row without a new checkpoint, none ended by SIGTERM, end with NoProgress."""
+
+    master_port: int = 29500
+    """TCP port of the pod with index 0 for torch.distributed."""

@@ -1,0 +1,137 @@
+"""The queue between watch events and reconciles. It knows nothing of Kubernetes; a key is any hashable.
+
+Semantics are client-go's: a key that waits is not queued twice; a key that is added while a worker holds it is
+queued again when the worker is done, so that one key is never reconciled twice at the same time and no change is lost;
+a key that fails comes back after a delay that doubles from `base_delay` to `max_delay`, both in seconds.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class ShutDown(Exception):
+    """The queue was shut down and is empty: the worker may go."""
+
+
+class WorkQueue(Generic[K]):
+    """Coalescing, delayed, backing-off queue for one event loop. Not thread-safe."""
+
+    def __init__(
+        self, *, base_delay: float = 0.2, max_delay: float = 300.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._base_delay = base_delay
+        self._max_delay = max_delay
+        self._clock = clock
+        self._ready: deque[K] = deque()
+        self._since: dict[K, float] = {}  # every key that waits in _ready -> when it was added
+        self._held: set[K] = set()
+        self._again: set[K] = set()  # added while held
+        self._later: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}  # the earliest delayed add of a key; entries of _later that differ are dead
+        self._order = itertools.count()
+        self._failures: dict[K, int] = {}
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def add(self, key: K) -> None:
+        """Queue the key now, unless it already waits."""
+        if self._closed or key in self._since:
+            return
+        if key in self._held:
+            self._again.add(key)
+            return
+        self._since[key] = self._clock()
+        self._ready.append(key)
+        self._changed.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Queue the key in so many seconds. Of several delayed adds of one key only the earliest counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = self._clock() + seconds
+        if self._closed or self._due.get(key, float("inf")) <= due:
+            return
+        self._due[key] = due
+        heapq.heappush(self._later, (due, next(self._order), key))
+        self._changed.set()
+
+    def add_failed(self, key: K) -> float:
+        """Queue the key after its back-off; returns the delay in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(self._base_delay * 2.0 ** min(failures, 32), self._max_delay)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """The key succeeded: its next failure starts from the shortest delay."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key, which the caller then holds until `done`. Raises ShutDown."""
+        while True:
+            next_due = self._move_due()
+            if self._ready:
+                key = self._ready.popleft()
+                del self._since[key]
+                self._held.add(key)
+                return key
+            if self._closed:
+                raise ShutDown
+            await self._wait(next_due)
+
+    def done(self, key: K) -> None:
+        """Let the key go; it is queued at once if it was added meanwhile."""
+        self._held.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def shut_down(self) -> None:
+        """Take nothing more; workers get ShutDown once the ready keys are gone, which this drops too."""
+        self._closed = True
+        self._ready.clear()
+        self._since.clear()
+        self._again.clear()
+        self._changed.set()
+
+    def __len__(self) -> int:
+        """How many keys are ready and wait for a worker (`workqueue_depth`)."""
+        return len(self._ready)
+
+    @property
+    def held(self) -> int:
+        """How many keys are with workers."""
+        return len(self._held)
+
+    @property
+    def oldest_wait(self) -> float:
+        """For how many seconds the key at the head has been ready; 0 when none is."""
+        return self._clock() - self._since[self._ready[0]] if self._ready else 0.0
+
+    def _move_due(self) -> float | None:
+        """Queue what is due; returns when the next delayed key is, if any."""
+        while self._later:
+            due, _, key = self._later[0]
+            if self._due.get(key) == due and due > self._clock():
+                return due
+            heapq.heappop(self._later)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+        return None
+
+    async def _wait(self, until: float | None) -> None:
+        self._changed.clear()
+        timeout = None if until is None else max(0.0, until - self._clock())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout)

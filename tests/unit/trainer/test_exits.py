@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from alignment_trainer import exits
 
 TABLE = json.loads((Path(__file__).parents[3] / "docs/contract/failures.json").read_text())

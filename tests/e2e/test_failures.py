@@ -1,0 +1,113 @@
+"""What goes wrong on a real cluster ends in the right class, reason and message, with no useless retry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.kube import Job, kubectl
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "failure_class", "exit_code", "words"),
+    [
+        pytest.param(
+            "bad-columns", {"dataset": {"datasetName": "/cache/bad"}}, "DataError", 65, "prompt", id="bad-dataset"
+        ),
+        pytest.param(
+            "no-dataset",
+            {"dataset": {"datasetName": "/cache/nothing"}},
+            "ModelUnavailable",
+            66,
+            "spec.dataset.datasetName",
+            id="missing-dataset",
+        ),
+        pytest.param(
+            "no-model",
+            {"model": {"modelNameOrPath": "/cache/nothing"}},
+            "ModelUnavailable",
+            66,
+            "spec.model.modelNameOrPath",
+            id="missing-model",
+        ),
+        pytest.param(
+            "no-flash",
+            {"model": {"attnImplementation": "flash_attention_2"}},
+            "UserError",
+            78,
+            "spec.model.attnImplementation",
+            id="attention-that-the-machine-lacks",
+        ),
+    ],
+)
+def test_a_users_mistake_fails_once_and_names_the_field(
+    apply: Callable[..., Job], name: str, changes: dict[str, Any], failure_class: str, exit_code: int, words: str
+) -> None:
+    job = apply(name, **changes)
+    status = job.failed()
+    failure = status["failure"]
+    assert (failure["class"], failure["exitCode"], failure["retryable"]) == (failure_class, exit_code, False)
+    assert words in failure["message"] + failure["cure"]
+    assert len(job.pods()) == 1, "a mistake is not tried again"
+    conditions = {c["type"]: c for c in status["conditions"]}
+    assert conditions["Failed"]["status"] == conditions["Stalled"]["status"] == "True"
+    assert conditions["Failed"]["reason"] == failure_class
+    assert conditions["Ready"]["status"] == "False"
+
+
+def test_host_out_of_memory_is_told_apart_from_other_kills(apply: Callable[..., Job]) -> None:
+    job = apply("host-oom", backoffLimit=0, resources={"limits": {"memory": "160Mi"}, "requests": {"memory": "64Mi"}})
+    failure = job.failed()["failure"]
+    assert failure["class"] == "HostOutOfMemory"
+    assert "spec.resources" in failure["cure"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason", "words"),
+    [
+        pytest.param(
+            "no-image",
+            {"image": "localhost:5000/nothing:here"},
+            "ImagePull",
+            "spec.image",
+            id="image-that-does-not-exist",
+        ),
+        pytest.param(
+            "no-gpu", {"gpusPerNode": 64, "training": {"bf16": None}}, "Unschedulable", "gpu", id="unschedulable"
+        ),
+    ],
+)
+def test_a_job_that_cannot_start_says_why_within_30_seconds(
+    apply: Callable[..., Job], name: str, changes: dict[str, Any], reason: str, words: str
+) -> None:
+    job = apply(name, **changes)
+    status = job.wait(reason, lambda s: any(c.get("reason") == reason for c in s.get("conditions", [])), timeout=30)
+    ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+    assert ready["status"] == "False"
+    assert words in ready["message"].lower() or words in ready["message"]
+    assert status["phase"] not in ("Failed", "Complete")
+
+
+def test_a_quota_that_refuses_the_pod_is_told_and_heals(apply: Callable[..., Job], workspace: str) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "tight"},
+        "spec": {"hard": {"limits.memory": "1Mi"}},
+    }
+    kubectl("apply", "-f", "-", namespace=workspace, stdin=quota)
+    try:
+        job = apply("over-quota", training={"maxSteps": 2})
+        status = job.wait("PodRefused", lambda s: "PodRefused" in json.dumps(s.get("conditions", [])), timeout=40)
+        assert "exceeded quota" in json.dumps(status["conditions"])
+    finally:
+        kubectl("delete", "resourcequota", "tight", namespace=workspace)
+    job.complete(timeout=300)
+
+
+def test_a_manifest_with_a_conflict_is_refused_at_apply(workspace: str, apply: Callable[..., Job]) -> None:
+    with pytest.raises(AssertionError, match=r"spec.*(loadIn4bit|loadIn8bit)"):
+        apply("both-bits", model={"loadIn4bit": True, "loadIn8bit": True})

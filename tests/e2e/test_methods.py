@@ -1,0 +1,102 @@
+"""DPO in every form that the issue names, on the real cluster: each ends Complete with an adapter or a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.kube import Job, items, kubectl
+
+FULL = {"usePeft": None, "loraR": None, "loraTargetModules": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "artifact"),
+    [
+        pytest.param("lora", {}, "adapter", id="lora"),
+        pytest.param("full", {"model": FULL}, "model", id="full-with-resident-reference"),
+        pytest.param("nf4", {"model": {"loadIn4bit": True, "dtype": "bfloat16"}}, "adapter", id="4-bit"),
+        pytest.param("int8", {"model": {"loadIn8bit": True}}, "adapter", id="8-bit"),
+        pytest.param(
+            "quantref",
+            {
+                "model": FULL,
+                "referenceModel": {
+                    "strategy": "Resident",
+                    "model": {"modelNameOrPath": "/cache/tiny", "loadIn4bit": True, "dtype": "bfloat16"},
+                },
+            },
+            "model",
+            id="resident-quantized-reference",
+        ),
+        pytest.param(
+            "precomputed",
+            {"model": FULL, "referenceModel": {"strategy": "Precomputed"}},
+            "model",
+            id="precomputed-reference",
+        ),
+    ],
+)
+def test_dpo_completes_and_says_where_its_result_lies(
+    apply: Callable[..., Job], name: str, changes: dict[str, Any], artifact: str
+) -> None:
+    job = apply(name, **changes)
+    status = job.complete()
+    assert status["method"] == "dpo"
+    assert status["progress"]["step"] == status["progress"]["totalSteps"] == 6
+    assert status["progress"]["percentage"] == 100
+    assert status["result"]["artifacts"][artifact]
+    assert f"/{job.namespace}/{job.name}/" in status["outputPath"]
+    metrics = {m["name"]: float(m["value"]) for m in status["metrics"]}
+    assert 0 < metrics["loss"] < 2
+    assert "rewards/margins" in metrics
+    conditions = {c["type"]: c["status"] for c in status["conditions"]}
+    assert conditions["Complete"] == conditions["Ready"] == conditions["Accepted"] == "True"
+    assert "Reconciling" not in conditions
+    assert "Stalled" not in conditions
+
+
+def test_two_pods_of_one_process_train_together(apply: Callable[..., Job]) -> None:
+    job = apply(
+        "two-pods",
+        nodes=2,
+        training={"maxSteps": 4},
+        output={"volume": {"persistentVolumeClaim": {"claimName": "output-shared"}}},
+    )
+    status = job.complete(timeout=300)
+    assert status["result"]["step"] == 4
+    service = items("services", job.namespace, f"alignment-operator.io/alignmentjob={job.name}")
+    assert [s["spec"]["clusterIP"] for s in service] == ["None"]
+
+
+def test_progress_is_seen_while_it_runs_and_events_read_as_sentences(apply: Callable[..., Job]) -> None:
+    job = apply("watched", training={"maxSteps": 150, "saveSteps": 50})
+    seen = job.wait("progress", lambda s: 0 < s.get("progress", {}).get("step", 0) < 150, timeout=240)
+    assert seen["phase"] == "Running"
+    assert {m["name"] for m in seen["metrics"]} >= {"loss", "rewards/margins", "rewards/accuracies"}
+    job.complete()
+    table = kubectl("get", "aj", job.name, namespace=job.namespace)
+    assert "Complete" in table
+    assert "100" in table
+    described = kubectl("describe", "aj", job.name, namespace=job.namespace)
+    assert "Events:" in described
+    messages = [e["message"] for e in items("events", job.namespace) if e["involvedObject"]["kind"] == "AlignmentJob"]
+    assert messages
+    assert all(m.endswith(".") for m in messages), messages
+
+
+def test_pods_hold_no_api_credentials(apply: Callable[..., Job]) -> None:
+    job = apply("credentials")
+    job.wait("pod", lambda s: job.pods(), timeout=60)
+    (pod,) = job.pods()
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    tokens = [
+        s["serviceAccountToken"]["audience"]
+        for v in pod["spec"]["volumes"]
+        for s in v.get("projected", {}).get("sources", [])
+        if "serviceAccountToken" in s
+    ]
+    assert tokens == ["alignment-operator.io"]
+    job.complete()

@@ -1,0 +1,113 @@
+"""The words that the operator, its tests and its docs share: names, labels, conditions, reasons."""
+
+from enum import StrEnum
+from typing import Final
+
+GROUP: Final = "alignment-operator.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "AlignmentJob"
+PLURAL: Final = "alignmentjobs"
+SINGULAR: Final = "alignmentjob"
+SHORT_NAME: Final = "aj"
+CRD_NAME: Final = f"{PLURAL}.{GROUP}"
+
+# On every child object; the value of JOB_LABEL is the AlignmentJob's name, of RUN_LABEL the number of the run.
+JOB_LABEL: Final = f"{GROUP}/job"
+RUN_LABEL: Final = f"{GROUP}/run"
+METHOD_LABEL: Final = f"{GROUP}/method"
+# What podTemplate may not use: labels under these prefixes, volumes and environment variables that start like this.
+RESERVED_LABEL_PREFIXES: Final = (f"{GROUP}/", "batch.kubernetes.io/", "kueue.x-k8s.io/")
+RESERVED_VOLUME_PREFIX: Final = "alignment-"
+RESERVED_ENV_PREFIXES: Final = ("ALIGNMENT_", "KUBEFLOW_TRAINER_", "TORCHELASTIC_")
+
+CONTAINER: Final = "trainer"
+CONFIG_PATH: Final = "/etc/alignment"
+# 63 (a label) less `-r` and nine digits of a run's number: children are named NAME-rN.
+MAX_NAME_LENGTH: Final = 52
+
+# Owners of status fields: one for progress and metrics (any replica), one for the rest (the leader).
+MANAGER: Final = "alignment-operator"
+PROGRESS_MANAGER: Final = "alignment-operator-progress"
+
+
+class Method(StrEnum):
+    """How the policy is aligned; the name of the spec section that holds its settings."""
+
+    DPO = "dpo"
+    SFT = "sft"
+    ORPO = "orpo"
+    CPO = "cpo"
+    KTO = "kto"
+    REWARD = "reward"
+
+
+class ReferenceStrategy(StrEnum):
+    """Where the reference log-probabilities of DPO and KTO come from."""
+
+    AUTO = "Auto"
+    SHARED_ADAPTER = "SharedAdapter"
+    RESIDENT = "Resident"
+    PRECOMPUTED = "Precomputed"
+
+
+class ConditionType(StrEnum):
+    """Conditions of an AlignmentJob. The last two exist only while true (kstatus)."""
+
+    ACCEPTED = "Accepted"
+    QUEUED = "Queued"
+    SUSPENDED = "Suspended"
+    RUNNING = "Running"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Phase(StrEnum):
+    """One word for the print column; conditions say more."""
+
+    PENDING = "Pending"
+    REFUSED = "Refused"
+    QUEUED = "Queued"
+    SUSPENDED = "Suspended"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions and events; a failed run's reason is its failure class (`failures.py`)."""
+
+    ACCEPTED = "Accepted"
+    INVALID_SPEC = "InvalidSpec"  # refused by a schema bound or a rule that is newer than the object
+    POD_INVALID = "PodInvalid"  # the API server refused the child Job (bad toleration, volume, ...)
+    NAME_TAKEN = "NameTaken"  # an object of a child's name exists and is not ours
+    WAITING_FOR_JOB = "WaitingForJob"  # model.fromJob is not complete yet
+    WAITING_FOR_PODS = "WaitingForPods"  # pods of the same or the previous run still exist
+    VOLUME_NOT_SHARED = "VolumeNotShared"  # nodes > 1 on a ReadWriteOnce claim
+    VOLUME_NOT_FOUND = "VolumeNotFound"
+    CREATED = "Created"
+    NOT_QUEUED = "NotQueued"
+    WAITING_IN_QUEUE = "WaitingInQueue"
+    ADMITTED = "Admitted"
+    DEACTIVATED = "Deactivated"  # Kueue set the Workload's spec.active to false
+    SUSPENDED_BY_USER = "SuspendedByUser"
+    NOT_SUSPENDED = "NotSuspended"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    NOT_RUNNING = "NotRunning"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL = "ImagePull"
+    POD_REFUSED = "PodRefused"
+    NODE_LOST = "NodeLost"
+    BACKING_OFF = "BackingOff"
+    COMPLETE = "Complete"
+    STOPPED_EARLY = "StoppedEarly"
+    ALREADY_COMPLETE = "AlreadyComplete"
+    NO_RESULT = "NoResult"
+    NOT_FINISHED = "NotFinished"
+    NOT_FAILED = "NotFailed"
+    RERUN = "Rerun"

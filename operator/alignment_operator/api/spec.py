@@ -1,0 +1,208 @@
+"""`spec` of an AlignmentJob: TRL's sections (`trl.py`) and what the operator adds to them."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from alignment_operator.api import trl
+from alignment_operator.api.constants import Method, ReferenceStrategy
+from alignment_operator.api.podtemplate import PodTemplate, Volume
+from alignment_operator.api.schema import Name, Path, Section, Short, Text
+
+Seconds = Annotated[int, Field(ge=1, le=31536000)]
+Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+
+
+class PolicyModel(trl.Model):
+    """The model that is trained: TRL's ModelConfig, and where it comes from."""
+
+    trust_remote_code: bool | None = Field(
+        None, alias="trustRemoteCode", description="Run Python code that ships with a model of this job. Default false."
+    )
+    adapter_name_or_path: Path | None = Field(
+        None,
+        alias="adapterNameOrPath",
+        description="Start from this adapter on top of modelNameOrPath, and go on training it.",
+    )
+    from_job: Annotated[str, Field(min_length=1, max_length=52)] | None = Field(
+        None,
+        alias="fromJob",
+        description="Name of an AlignmentJob of this namespace, instead of modelNameOrPath: waits until its current "
+        "run is Complete, then its output is the policy.",
+    )
+
+
+class ReferenceModel(Section):
+    """The frozen model that DPO and KTO compare the policy with."""
+
+    strategy: ReferenceStrategy = Field(
+        ReferenceStrategy.AUTO,
+        description="Auto: the policy's weights with the adapter off if there is one, else a second, resident model. "
+        "SharedAdapter, Resident: as named. Precomputed: log-probabilities computed before training, no second model.",
+    )
+    model: trl.ReferenceModelConfig | None = Field(
+        None, description="A reference of its own. Default: the policy as it was before training."
+    )
+
+
+class Dataset(trl.Dataset, trl.Mixture):
+    """TRL's ScriptArguments (one dataset), or `datasets` (a mixture)."""
+
+
+class Push(Section):
+    """Upload of the finished model to a hub."""
+
+    repository: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Target, as OWNER/NAME.")
+    secret_name: Name | None = Field(
+        None, alias="secretName", description="Secret with a token that may write, key `token`. Default: spec.hub."
+    )
+    private: bool | None = Field(None, description="Make the repository private. Default true.")
+
+
+class Output(Section):
+    """Where checkpoints and the model go."""
+
+    volume: Volume = Field(description="A volume that outlives the pod.")
+    sub_path: Annotated[str, Field(max_length=512)] | None = Field(
+        None, alias="subPath", description="Folder on the volume below which every job writes a folder of its own."
+    )
+    merge: bool | None = Field(None, description="With PEFT: also write the base model with the adapter merged in.")
+    push: Push | None = Field(None, description="Upload the finished model.")
+
+
+class Cache(Section):
+    """Models, datasets and reference log-probabilities, shared between jobs."""
+
+    volume: Volume = Field(description="A volume that several pods may mount.")
+
+
+class Hub(Section):
+    """Credentials for gated models and datasets."""
+
+    secret_name: Name = Field(alias="secretName", description="Secret that holds the hub token.")
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field("token", description="Key in the Secret.")
+
+
+class OutOfMemoryLadder(Section):
+    """What to give up, in this order, when the GPU runs out of memory."""
+
+    gradient_checkpointing: bool | None = Field(
+        None, alias="gradientCheckpointing", description="First: turn gradient checkpointing on."
+    )
+    halve_batch_size: bool | None = Field(
+        None, alias="halveBatchSize", description="Then: halve the batch, double the accumulation steps."
+    )
+
+
+class UnhealthyLimits(Section):
+    """Ends the run early, as a success of its own kind, when training goes nowhere."""
+
+    min_reward_accuracy: Annotated[int | float, Field(ge=0, le=1)] | None = Field(
+        None, alias="minRewardAccuracy", description="Stop if rewards/accuracies stays below this."
+    )
+    max_loss: Annotated[int | float, Field(gt=0)] | None = Field(
+        None, alias="maxLoss", description="Stop if the loss stays above this."
+    )
+    patience_steps: Annotated[int, Field(ge=1, le=1000000)] = Field(
+        100, alias="patienceSteps", description="For this many steps in a row."
+    )
+
+
+class Resources(Section):
+    """Resources of the container, beside the GPUs."""
+
+    requests: dict[Name, Quantity] | None = Field(None, max_length=16, description="What the scheduler counts.")
+    limits: dict[Name, Quantity] | None = Field(None, max_length=16, description="What the kubelet enforces.")
+    claims: Annotated[list[dict[Short, Short]], Field(max_length=16)] | None = Field(
+        None, description="Names of podTemplate.spec.resourceClaims that the container uses."
+    )
+
+
+class Spec(Section):
+    """What to align, on what, against what, and how it runs."""
+
+    model: PolicyModel = Field(description="The policy: TRL's ModelConfig.")
+    reference_model: ReferenceModel | None = Field(
+        None, alias="referenceModel", description="The reference model of DPO and KTO."
+    )
+    dataset: Dataset = Field(description="What to train on: TRL's ScriptArguments, or a mixture.")
+    training: trl.Training | None = Field(None, description="TRL's training arguments, for every method.")
+    dpo: trl.DPO | None = Field(None, description="Direct preference optimization. Exactly one method is set.")
+    sft: trl.SFT | None = Field(None, description="Supervised fine-tuning. Exactly one method is set.")
+    orpo: trl.ORPO | None = Field(None, description="Odds ratio preference optimization. Exactly one method is set.")
+    cpo: trl.CPO | None = Field(
+        None, description="Contrastive preference optimization, or SimPO. Exactly one method is set."
+    )
+    kto: trl.KTO | None = Field(None, description="Kahneman-Tversky optimization. Exactly one method is set.")
+    reward: trl.Reward | None = Field(None, description="Reward modeling. Exactly one method is set.")
+
+    nodes: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Number of pods.")
+    gpus_per_node: Annotated[int, Field(ge=0, le=64)] = Field(1, alias="gpusPerNode", description="0: CPU.")
+    processes_per_node: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        None, alias="processesPerNode", description="Default: gpusPerNode, or 1 on CPU."
+    )
+    gpu_resource: Name | None = Field(
+        None, alias="gpuResource", description="Resource name of a GPU. Default: the operator's (nvidia.com/gpu)."
+    )
+    resources: Resources | None = Field(None, description="Resources of the container, beside the GPUs.")
+    output: Output = Field(description="Where checkpoints and the model go.")
+    cache: Cache | None = Field(None, description="A cache shared between jobs. Default: the operator's.")
+
+    queue_name: Name | None = Field(None, alias="queueName", description="Kueue LocalQueue that admits the job.")
+    workload_priority_class: Name | None = Field(
+        None, alias="workloadPriorityClass", description="Kueue WorkloadPriorityClass."
+    )
+    priority_class_name: Name | None = Field(None, alias="priorityClassName", description="PriorityClass of the pods.")
+    suspend: bool = Field(False, description="Stop after a checkpoint; go on when false again.")
+    rerun: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Any text. Changing it makes a new run from the spec as it then is."
+    )
+
+    backoff_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3, alias="backoffLimit", description="Failures that count before the job fails."
+    )
+    active_deadline_seconds: Seconds | None = Field(
+        None, alias="activeDeadlineSeconds", description="Longest time that a run may be active."
+    )
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = Field(
+        None,
+        alias="ttlSecondsAfterFinished",
+        description="Delete the pods this long after the end. The AlignmentJob, its status and output stay.",
+    )
+    termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        600, alias="terminationGracePeriodSeconds", description="Time to write a checkpoint when stopped."
+    )
+    hang_timeout_seconds: Seconds | None = Field(
+        None, alias="hangTimeoutSeconds", description="End an attempt that made no step for this long."
+    )
+    out_of_memory_ladder: OutOfMemoryLadder | None = Field(
+        None,
+        alias="outOfMemoryLadder",
+        description="What to give up when a GPU runs out of memory. Default: nothing.",
+    )
+    stop_on_unhealthy: UnhealthyLimits | None = Field(
+        None, alias="stopOnUnhealthy", description="When to end a run early. Default: never."
+    )
+
+    hub: Hub | None = Field(None, description="Token for gated models and datasets.")
+    image: Text | None = Field(None, description="Trainer image. Default: the operator's.")
+    image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$", max_length=16)] | None = Field(
+        None, alias="imagePullPolicy", description="Always, IfNotPresent or Never."
+    )
+    pod_template: PodTemplate | None = Field(None, alias="podTemplate", description="Overlay over the trainer's pods.")
+
+    @property
+    def method(self) -> Method:
+        """The method whose section is set; the rules admit exactly one."""
+        return next(method for method in Method if getattr(self, method.value) is not None)
+
+    @property
+    def method_config(self) -> trl.DPO | trl.SFT | trl.ORPO | trl.CPO | trl.KTO | trl.Reward:
+        """The section of the method."""
+        config: Any = getattr(self, self.method.value)
+        return config
+
+    @property
+    def processes(self) -> int:
+        """Processes of one pod."""
+        return self.processes_per_node or max(self.gpus_per_node, 1)

@@ -1,0 +1,125 @@
+"""`status` of an AlignmentJob. Times are RFC 3339 text, as in every Kubernetes object."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from alignment_operator.api.schema import Number, Section
+
+Long = Annotated[str, Field(max_length=4096)]
+Short = Annotated[str, Field(max_length=256)]
+# What a person reads in `kubectl describe`; 32768 is the bound of metav1.Condition's message.
+Message = Annotated[str, Field(max_length=32768)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Condition(Section):
+    """metav1.Condition."""
+
+    type: Short = Field(description="Kind of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    observed_generation: Count | None = Field(None, alias="observedGeneration", description="Of the spec it is about.")
+    last_transition_time: Short = Field(
+        alias="lastTransitionTime",
+        description="When status last changed.",
+        json_schema_extra={"format": "date-time"},
+    )
+    reason: Short = Field(description="One word for programs.")
+    message: Message = Field(description="A sentence for people.")
+
+
+class Metric(Section):
+    """One value that the trainer reported."""
+
+    name: Short = Field(description="TRL's name, for example rewards/margins.")
+    value: Short = Field(description="The number, as text.")
+
+
+class Progress(Section):
+    """What the trainer last said; written by the progress endpoint."""
+
+    run: Count | None = Field(None, description="The run that this is about.")
+    attempt: Count | None = Field(None, description="The attempt of the run, from 1.")
+    resumed_from_step: Count | None = Field(None, alias="resumedFromStep", description="Step of the checkpoint.")
+    lost_steps: Count | None = Field(None, alias="lostSteps", description="Steps done again because of restarts.")
+    phase: Short | None = Field(None, description="What the trainer is doing.")
+    step: Count | None = Field(None, description="Optimizer steps done.")
+    total_steps: Count | None = Field(None, alias="totalSteps", description="Optimizer steps in all.")
+    epoch: Number | None = Field(None, description="Passes over the data.")
+    percentage: Annotated[int, Field(ge=0, le=100)] | None = Field(None, description="Of totalSteps.")
+    estimated_remaining_seconds: Count | None = Field(
+        None, alias="estimatedRemainingSeconds", description="Time left at the present speed."
+    )
+    tokens_per_second: Number | None = Field(None, alias="tokensPerSecond", description="Of all processes.")
+    last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
+    last_checkpoint_time: Short | None = Field(None, alias="lastCheckpointTime", description="When it was complete.")
+    last_report_time: Short | None = Field(None, alias="lastReportTime", description="When the trainer last spoke.")
+
+
+class Result(Section):
+    """The trainer's last word, from the termination message."""
+
+    outcome: Short | None = Field(None, description="Complete, StoppedEarly, AlreadyComplete or NoResult.")
+    message: Message | None = Field(None, description="A sentence for people.")
+    attempt: Count | None = Field(None, description="The attempt that ended the run.")
+    step: Count | None = Field(None, description="Optimizer steps done.")
+    total_steps: Count | None = Field(None, alias="totalSteps", description="Optimizer steps in all.")
+    resumed_from_step: Count | None = Field(None, alias="resumedFromStep", description="Step it resumed from.")
+    lost_steps: Count | None = Field(None, alias="lostSteps", description="Steps done again because of restarts.")
+    last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
+    output_path: Long | None = Field(None, alias="outputPath", description="Folder of the model on the volume.")
+    metrics: Annotated[list[Metric], Field(max_length=64)] | None = Field(None, description="Final metrics.")
+
+
+class Failure(Section):
+    """Why the run failed, or what keeps it from running."""
+
+    failure_class: Short = Field(alias="class", description="Failure class; see docs/failures.md.")
+    message: Message = Field(description="What happened.")
+    cure: Message | None = Field(None, description="What to do.")
+    exit_code: int | None = Field(None, alias="exitCode", description="Of the container that failed first.")
+    retryable: bool | None = Field(None, description="Whether another attempt can help.")
+
+
+class PastRun(Section):
+    """One line of history."""
+
+    run: Count = Field(description="Number of the run, from 1.")
+    rerun: Long | None = Field(None, description="The token that it stood for.")
+    outcome: Short | None = Field(None, description="Complete, Failed or Replaced.")
+    reason: Short | None = Field(None, description="Reason of the outcome.")
+    start_time: Short | None = Field(None, alias="startTime", description="When it started.")
+    completion_time: Short | None = Field(None, alias="completionTime", description="When it ended.")
+    output_path: Long | None = Field(None, alias="outputPath", description="Folder on the volume.")
+
+
+class Status(Section):
+    """What the operator observed; every field but progress and metrics is written by the leader alone."""
+
+    observed_generation: Count | None = Field(
+        None, alias="observedGeneration", description="Generation of the spec that this status is about."
+    )
+    method: Short | None = Field(None, description="DPO, SFT, ORPO, CPO, KTO or Reward.")
+    phase: Short | None = Field(None, description="One word; conditions say more.")
+    conditions: Annotated[list[Condition], Field(max_length=16)] | None = Field(
+        None,
+        description="Accepted, Queued, Suspended, Running, Complete, Failed, Ready; Reconciling, Stalled while true.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    warnings: Annotated[list[Long], Field(max_length=32)] | None = Field(None, description="Legal but unwise.")
+    run: Count | None = Field(None, description="Number of the current run, from 1.")
+    rerun: Long | None = Field(None, description="The token of spec.rerun that the current run stands for.")
+    runs: Annotated[list[PastRun], Field(max_length=10)] | None = Field(None, description="Earlier runs.")
+    job_name: Short | None = Field(None, alias="jobName", description="Child Job of the current run.")
+    job_uid: Short | None = Field(None, alias="jobUID", description="UID of the child Job.")
+    start_time: Short | None = Field(None, alias="startTime", description="When the current run started.")
+    completion_time: Short | None = Field(None, alias="completionTime", description="When the current run ended.")
+    output_path: Long | None = Field(None, alias="outputPath", description="Folder of the current run on the volume.")
+    progress: Progress | None = Field(None, description="What the trainer last said.")
+    metrics: Annotated[list[Metric], Field(max_length=64)] | None = Field(
+        None,
+        description="Latest metrics.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    result: Result | None = Field(None, description="The trainer's last word on the current run.")
+    failure: Failure | None = Field(None, description="Why the run failed, or what keeps it from running.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .api.alignmentjob import TRAINER_CONTAINER
+from .api.constants import CONTAINER
 from .observed import PodView
 
 Retry = Literal["never", "counted", "free"]
@@ -184,4 +184,4 @@ def pod_failure_policy() -> dict[str, Any]:
 
 def _rule(action: str, retry: Retry) -> dict[str, Any]:
     codes = sorted(code for code, name in EXIT_CODES.items() if CLASSES[name].retry == retry)
-    return {"action": action, "onExitCodes": {"containerName": TRAINER_CONTAINER, "operator": "In", "values": codes}}
+    return {"action": action, "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": codes}}

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from .api.alignmentjob import LABEL_JOB, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, TRAINER_CONTAINER
+from .api.constants import (
+    CONTAINER,
+    JOB_LABEL,
+    KIND,
+    MANAGED_BY_LABEL,
+    MANAGER,
+    PRIORITY_CLASS_LABEL,
+    QUEUE_LABEL,
+    RUN_LABEL,
+)
 
 Object = Mapping[str, Any]
 
@@ -70,7 +79,7 @@ class Termination:
     message: str = ""
     started: datetime | None = None
     finished: datetime | None = None
-    container: str = TRAINER_CONTAINER
+    container: str = CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +175,9 @@ def project_job(obj: Object) -> JobView:
         namespace=meta.get("namespace", ""),
         name=meta.get("name", ""),
         uid=meta.get("uid", ""),
-        run=_number(labels.get(LABEL_RUN)),
-        owner=labels.get(LABEL_JOB, ""),
-        owner_uid=owner.get("uid", "") if owner.get("kind") == "AlignmentJob" else "",
+        run=_number(labels.get(RUN_LABEL)),
+        owner=labels.get(JOB_LABEL, ""),
+        owner_uid=owner.get("uid", "") if owner.get("kind") == KIND else "",
         creation=parse_time(meta.get("creationTimestamp")),
         start_time=parse_time(status.get("startTime")),
         completion_time=parse_time(status.get("completionTime")),
@@ -181,10 +190,10 @@ def project_job(obj: Object) -> JobView:
         conditions=_conditions(status),
         backoff_limit=spec.get("backoffLimit"),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
-        queue_name=labels.get("kueue.x-k8s.io/queue-name"),
-        priority_class=labels.get("kueue.x-k8s.io/priority-class"),
+        queue_name=labels.get(QUEUE_LABEL),
+        priority_class=labels.get(PRIORITY_CLASS_LABEL),
         deleting="deletionTimestamp" in meta,
-        ours=labels.get(LABEL_MANAGED_BY) == MANAGED_BY and owner.get("kind") == "AlignmentJob",
+        ours=labels.get(MANAGED_BY_LABEL) == MANAGER and owner.get("kind") == KIND,
     )
 
 
@@ -195,7 +204,7 @@ def project_pod(obj: Object) -> PodView:
     conditions = _conditions(status)
     scheduled = _find(conditions, "PodScheduled")
     disrupted = _true(conditions, "DisruptionTarget")
-    trainer = _container(status.get("containerStatuses"), TRAINER_CONTAINER)
+    trainer = _container(status.get("containerStatuses"), CONTAINER)
     grace = meta.get("deletionGracePeriodSeconds") or 0
     deletion = parse_time(meta.get("deletionTimestamp"))
     return PodView(
@@ -204,8 +213,8 @@ def project_pod(obj: Object) -> PodView:
         uid=meta.get("uid", ""),
         job_name=labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""),
         job_uid=labels.get("batch.kubernetes.io/controller-uid", ""),
-        owner=labels.get(LABEL_JOB, ""),
-        run=_number(labels.get(LABEL_RUN)),
+        owner=labels.get(JOB_LABEL, ""),
+        run=_number(labels.get(RUN_LABEL)),
         index=_number(labels.get("batch.kubernetes.io/job-completion-index")),
         phase=status.get("phase", "Pending"),
         node=spec.get("nodeName"),
@@ -291,9 +300,9 @@ def _waiting(status: Object) -> tuple[str, str] | None:
 
 
 def _terminated(status: Object) -> Termination | None:
-    trainer = _container(status.get("containerStatuses"), TRAINER_CONTAINER)
+    trainer = _container(status.get("containerStatuses"), CONTAINER)
     ended = trainer.get("state", {}).get("terminated")
-    name = TRAINER_CONTAINER
+    name = CONTAINER
     if not ended:
         name, ended = _failed_init(status)
     if not ended:

@@ -16,6 +16,10 @@ CRD_NAME: Final = f"{PLURAL}.{GROUP}"
 JOB_LABEL: Final = f"{GROUP}/job"
 RUN_LABEL: Final = f"{GROUP}/run"
 METHOD_LABEL: Final = f"{GROUP}/method"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"  # its value is MANAGER
+# Kueue reads these from the child Job.
+QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
+PRIORITY_CLASS_LABEL: Final = "kueue.x-k8s.io/priority-class"
 # What podTemplate may not use: labels under these prefixes, volumes and environment variables that start like this.
 RESERVED_LABEL_PREFIXES: Final = (f"{GROUP}/", "batch.kubernetes.io/", "kueue.x-k8s.io/")
 RESERVED_VOLUME_PREFIX: Final = "alignment-"

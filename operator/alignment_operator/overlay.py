@@ -1,0 +1,153 @@
+"""`spec.podTemplate` merged over the pod template that we make, as Kubernetes' strategic merge does.
+
+Maps merge key by key, lists of named things by their merge key, other lists are replaced; null deletes. What a run cannot do without
+is reserved: touching it is refused with the field's path and the field of ours that does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from .api.alignmentjob import GROUP, TRAINER_CONTAINER
+from .problems import SpecProblem
+
+Json = dict[str, Any]
+
+# patchMergeKey of k8s.io/api/core/v1 types.go; tolerations have none there (a patch replaces them), but losing the
+# operator's cluster-wide defaults by adding one would be a surprise: equal ones are kept once.
+MERGE_KEYS = {
+    "volumes": "name",
+    "initContainers": "name",
+    "containers": "name",
+    "env": "name",
+    "volumeMounts": "mountPath",
+    "volumeDevices": "devicePath",
+    "ports": "containerPort",
+    "imagePullSecrets": "name",
+    "resourceClaims": "name",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+}
+UNIONS = {"tolerations", "envFrom"}
+
+RESERVED_POD = {
+    "restartPolicy": "the Job's retries decide; see spec.backoffLimit",
+    "activeDeadlineSeconds": "use spec.activeDeadlineSeconds",
+    "terminationGracePeriodSeconds": "use spec.terminationGracePeriodSeconds",
+    "priorityClassName": "use spec.priorityClassName",
+    "automountServiceAccountToken": "training pods hold no API credentials",
+    "hostname": "the pods of a run find each other by it",
+    "subdomain": "the pods of a run find each other by it",
+    "ephemeralContainers": "they belong to running pods; use kubectl debug",
+}
+TRAINER_FIELDS = ("name", "env", "envFrom", "volumeMounts")
+TRAINER_OWN = {
+    "image": "use spec.image",
+    "imagePullPolicy": "use spec.imagePullPolicy",
+    "resources": "use spec.resources and spec.gpusPerNode",
+}
+RESERVED_VOLUMES = ("alignment-config", "alignment-token", "output", "cache", "from-job", "tmp", "shm")
+RESERVED_MOUNTS = (
+    "/etc/alignment",
+    "/var/run/secrets/alignment-operator",
+    "/output",
+    "/cache",
+    "/from-job",
+    "/tmp",
+    "/dev/shm",
+    "/dev/termination-log",
+)
+RESERVED_LABELS = (f"{GROUP}/", "batch.kubernetes.io/", "app.kubernetes.io/managed-by", "kueue.x-k8s.io/queue-name")
+PATH = "spec.podTemplate"
+
+
+def apply(template: Json, overlay: Mapping[str, Any] | None, reserved_env: frozenset[str]) -> Json:
+    """Return `template` with the user's overlay merged in. Raises SpecProblem where the overlay touches what is reserved."""
+    if not overlay:
+        return template
+    _check_metadata(overlay.get("metadata") or {})
+    _check_pod(overlay.get("spec") or {}, reserved_env)
+    return merge(template, overlay)
+
+
+def merge(base: Any, patch: Any, key: str = "") -> Any:
+    """Strategic merge of JSON values; neither argument is changed."""
+    if isinstance(base, Mapping) and isinstance(patch, Mapping):
+        return _merge_maps(base, patch)
+    if isinstance(base, list) and isinstance(patch, list):
+        if key in UNIONS:
+            return base + [item for item in patch if item not in base]
+        if key in MERGE_KEYS:
+            return _merge_lists(base, patch, MERGE_KEYS[key])
+    return deepcopy(patch)
+
+
+def _merge_maps(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Json:
+    merged = dict(base)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge(merged.get(name), value, name)
+    return merged
+
+
+def _merge_lists(base: list[Any], patch: list[Any], key: str) -> list[Any]:
+    patches = {item.get(key): item for item in patch}
+    merged = [merge(item, patches.pop(item.get(key))) if item.get(key) in patches else item for item in base]
+    return merged + [deepcopy(item) for item in patch if item.get(key) in patches]
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    for name in metadata:
+        if name not in ("labels", "annotations"):
+            raise SpecProblem(f"{PATH}.metadata.{name}", "Only labels and annotations can be set; remove it.")
+    for label in metadata.get("labels") or {}:
+        if label.startswith(RESERVED_LABELS):
+            raise SpecProblem(f"{PATH}.metadata.labels[{label}]", "This label is the operator's own; remove it.")
+
+
+def _check_pod(spec: Mapping[str, Any], reserved_env: frozenset[str]) -> None:
+    for name, instead in RESERVED_POD.items():
+        if name in spec:
+            raise SpecProblem(f"{PATH}.spec.{name}", f"It is reserved ({instead}); remove it.")
+    for i, volume in enumerate(_items(spec, "volumes")):
+        if volume.get("name") in RESERVED_VOLUMES:
+            raise SpecProblem(
+                f"{PATH}.spec.volumes[{i}].name", f"The operator has a volume named {volume['name']}; choose another name."
+            )
+    for i, container in enumerate(_items(spec, "initContainers")):
+        if container.get("name") == TRAINER_CONTAINER:
+            raise SpecProblem(
+                f"{PATH}.spec.initContainers[{i}].name", f"{TRAINER_CONTAINER} is the trainer's; choose another name."
+            )
+    for i, container in enumerate(_items(spec, "containers")):
+        _check_container(f"{PATH}.spec.containers[{i}]", container, reserved_env)
+
+
+def _check_container(path: str, container: Mapping[str, Any], reserved_env: frozenset[str]) -> None:
+    if container.get("name") != TRAINER_CONTAINER:
+        raise SpecProblem(
+            f"{path}.name",
+            f"The only container is {TRAINER_CONTAINER}: another one would keep the pod running after the training. "
+            "Put it under initContainers with restartPolicy: Always.",
+        )
+    for name in container:
+        if name not in TRAINER_FIELDS:
+            instead = TRAINER_OWN.get(name, "only env, envFrom and volumeMounts can be set here")
+            raise SpecProblem(f"{path}.{name}", f"It is reserved ({instead}); remove it.")
+    for i, variable in enumerate(_items(container, "env")):
+        if variable.get("name") in reserved_env:
+            raise SpecProblem(f"{path}.env[{i}].name", f"The operator sets {variable['name']} itself; remove it.")
+    for i, mount in enumerate(_items(container, "volumeMounts")):
+        if mount.get("mountPath", "").rstrip("/") in RESERVED_MOUNTS:
+            raise SpecProblem(
+                f"{path}.volumeMounts[{i}].mountPath",
+                f"The operator mounts {mount['mountPath']} itself; choose another path.",
+            )
+
+
+def _items(obj: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return obj.get(name) or []

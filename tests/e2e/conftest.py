@@ -80,8 +80,10 @@ RESTRICTED = {
 }
 
 
-def claim(name: str, size: str = "2Gi") -> dict[str, Any]:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+def claim(name: str, mode: str = "ReadWriteOnce", storage_class: str | None = None) -> dict[str, Any]:
+    spec = {"accessModes": [mode], "resources": {"requests": {"storage": "2Gi"}}}
+    if storage_class:
+        spec["storageClassName"] = storage_class
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
@@ -110,7 +112,10 @@ def seed_job(image: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def workspace(operator: str, images: dict[str, str]) -> Iterator[str]:
-    """A namespace that enforces Pod Security `restricted`, with claims `data` (model /cache/tiny, pairs /cache/pairs) and `output`."""
+    """A namespace that enforces Pod Security `restricted`, with a seeded claim `data` and empty claims for output.
+
+    A job with `cache: data` finds the model in /cache/tiny and the preference pairs in /cache/pairs.
+    """
     namespace = f"e2e-{int(time.time())}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     manifests = [
@@ -124,7 +129,8 @@ def workspace(operator: str, images: dict[str, str]) -> Iterator[str]:
     ]
     for manifest in manifests:
         kubectl("apply", "-f", "-", stdin=manifest)
-    for manifest in (claim("data"), claim("output"), seed_job(images["trainer"])):
+    shared = claim("output-shared", "ReadWriteMany", "local-path-shared")
+    for manifest in (claim("data"), claim("output"), shared, seed_job(images["trainer"])):
         kubectl("apply", "-f", "-", namespace=namespace, stdin=manifest)
     kubectl("wait", "--for=condition=Complete", "job/seed", "--timeout=240s", namespace=namespace, timeout=250)
     yield namespace

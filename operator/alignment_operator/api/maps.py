@@ -48,6 +48,7 @@ class CheckpointingKwargs(Section):
     debug: bool | None = Field(None, description="Trace the operators of forward and recomputation.")
     early_stop: bool | None = Field(None, description="Stop the recomputation as soon as it has what it needs.")
     every_n_layers: Positive | None = Field(None, description="Checkpoint only every n-th decoder layer.")
+    selective: bool | None = Field(None, description="SFT: recompute only what is cheap (TRL).")
     offload: bool | None = Field(None, description="Hold saved activations in pinned host memory.")
 
 

@@ -1,0 +1,113 @@
+"""Models + rules -> the CustomResourceDefinition."""
+
+import json
+from functools import cache
+from typing import Any
+
+import yaml
+
+from alignment_operator.api import constants
+from alignment_operator.api.openapi import Schema, structural
+from alignment_operator.api.rules import CHANGE_RULES, RULES, Rule
+from alignment_operator.api.spec import Spec
+from alignment_operator.api.status import Status
+
+# A DNS label that starts with a letter (children include a Service) and leaves room for `-rN`.
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+def column(name: str, path: str, kind: str = "string", description: str = "", priority: int = 0) -> Schema:
+    """Return one printer column; priority 1 shows with `-o wide` only."""
+    result = {"name": name, "jsonPath": path, "type": kind, "description": description, "priority": priority}
+    return {key: value for key, value in result.items() if value != "" and not (key == "priority" and value == 0)}
+
+
+COLUMNS = [
+    column("Method", ".status.method", description="DPO, SFT, ORPO, CPO, KTO or Reward"),
+    column("Model", ".spec.model.modelNameOrPath", description="The policy before training"),
+    column("Phase", ".status.phase"),
+    column("Progress", ".status.progress.percentage", "integer", "Percent of all steps"),
+    column("Loss", '.status.metrics[?(@.name=="loss")].value', description="Latest training loss"),
+    column("Age", ".metadata.creationTimestamp", "date"),
+    column("Step", ".status.progress.step", "integer", priority=1),
+    column("Of", ".status.progress.totalSteps", "integer", "Steps in all", 1),
+    column("ETA(s)", ".status.progress.estimatedRemainingSeconds", "integer", "Seconds left", 1),
+    column("Margin", '.status.metrics[?(@.name=="rewards/margins")].value', description="Reward margin", priority=1),
+    column("Run", ".status.run", "integer", priority=1),
+    column("Attempt", ".status.progress.attempt", "integer", priority=1),
+    column("Queue", ".spec.queueName", priority=1),
+    column("Nodes", ".spec.nodes", "integer", priority=1),
+    column("GPUs", ".spec.gpusPerNode", "integer", "GPUs of one node", 1),
+    column("Failure", ".status.failure.class", priority=1),
+    column("Output", ".status.outputPath", priority=1),
+]
+
+
+def validation(rule: Rule) -> Schema:
+    """Return a rule as an entry of x-kubernetes-validations; its path is relative to where it stands."""
+    return {
+        "rule": rule.expression,
+        "message": rule.message,
+        "fieldPath": "".join(f".{part}" for part in rule.path.split(".")),
+        "reason": rule.reason,
+    }
+
+
+def root_schema() -> Schema:
+    """Return the schema of the whole object, rules included."""
+    spec = structural(Spec)
+    spec["x-kubernetes-validations"] = [validation(rule) for rule in RULES]
+    name = {"type": "string", "maxLength": constants.MAX_NAME_LENGTH, "pattern": NAME_PATTERN}
+    return {
+        "type": "object",
+        "description": "AlignmentJob aligns a language model with preferences: DPO and its relatives, run with TRL.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object", "properties": {"name": name}},
+            "spec": spec,
+            "status": structural(Status),
+        },
+        "x-kubernetes-validations": [validation(rule) for rule in CHANGE_RULES],
+    }
+
+
+@cache
+def _crd_json() -> str:
+    version = {
+        "name": constants.VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": root_schema()},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": COLUMNS,
+    }
+    names = {
+        "kind": constants.KIND,
+        "listKind": f"{constants.KIND}List",
+        "plural": constants.PLURAL,
+        "singular": constants.SINGULAR,
+        "shortNames": [constants.SHORT_NAME],
+        "categories": ["all", "alignment"],
+    }
+    return json.dumps(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": constants.CRD_NAME},
+            "spec": {"group": constants.GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
+        },
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+
+
+def crd() -> dict[str, Any]:
+    """Return the CustomResourceDefinition (a fresh copy)."""
+    return json.loads(_crd_json())
+
+
+def crd_yaml() -> str:
+    """Return the CustomResourceDefinition as YAML, for the chart and for `python -m alignment_operator crd`."""
+    return yaml.safe_dump(crd(), sort_keys=False, width=120, allow_unicode=True)

@@ -1,0 +1,258 @@
+"""recipe.yaml and run.yaml, read and checked: TRL's own dataclasses plus RunConfig.
+
+The recipe is pure TRL and is parsed by TRL's parser. What TRL lets pass is refused here: a key that no dataclass has
+(TRL ignores it) and a value of the wrong type (argparse converts only strings). Numbers such as 5e-7, which YAML 1.1
+takes for text, are numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import re
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .exits import UserError
+from .methods import METHODS, Method
+
+if typing.TYPE_CHECKING:
+    from transformers import TrainingArguments
+    from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
+
+CONTRACT_VERSION = 1
+MethodName = Literal["dpo", "sft", "orpo", "cpo", "kto", "reward"]
+Strategy = Literal["Auto", "SharedAdapter", "Resident", "Precomputed"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobReference(_Strict):
+    """The AlignmentJob that this run belongs to."""
+
+    namespace: str
+    name: str
+    run: int = Field(ge=1)
+    uid: str | None = None
+
+
+class ReferenceModel(_Strict):
+    """How the frozen reference is had; `model` in TRL's ModelConfig names, what it leaves out is the policy's."""
+
+    strategy: Strategy = "Auto"
+    model: dict[str, Any] = {}
+
+
+class Push(_Strict):
+    repository: str
+    private: bool = True
+
+
+class RunConfig(_Strict):
+    """run.yaml (docs/contract/run.schema.json): what a run needs and TRL has no words for."""
+
+    contractVersion: Literal[1]  # noqa: N815  the contract's own spelling, here and below
+    method: MethodName
+    job: JobReference
+    outputPath: str  # noqa: N815
+    device: Literal["cpu", "gpu"]
+    nodes: int = Field(ge=1)
+    processesPerNode: int = Field(ge=1)  # noqa: N815
+    masterAddress: str | None = None  # noqa: N815
+    masterPort: int = 29500  # noqa: N815
+    adapterNameOrPath: str | None = None  # noqa: N815
+    referenceModel: ReferenceModel = ReferenceModel()  # noqa: N815
+    merge: bool = False
+    push: Push | None = None
+    hangTimeoutSeconds: int | None = Field(default=None, ge=1)  # noqa: N815
+    outOfMemoryLadder: bool = False  # noqa: N815
+    stopOnUnhealthy: bool = False  # noqa: N815
+    terminationGracePeriodSeconds: int = 600  # noqa: N815
+    progressIntervalSeconds: float = 5  # noqa: N815
+    maxAttemptsWithoutProgress: int = 5  # noqa: N815
+
+
+@dataclass
+class Config:
+    """Everything that one run is told: the parsed recipe and run.yaml."""
+
+    script_args: ScriptArguments
+    training_args: TrainingArguments
+    model_args: ModelConfig
+    mixture_args: DatasetMixtureConfig
+    run: RunConfig
+
+    @property
+    def method(self) -> Method:
+        return METHODS[self.run.method]
+
+
+def load_config(recipe_path: str | Path, run_config_path: str | Path) -> Config:
+    """Read both files. Raises UserError naming the field; imports torch and TRL (seconds)."""
+    run = load_run_config(run_config_path)
+    return Config(*parse_recipe(_read_mapping(recipe_path), run), run=run)
+
+
+def load_run_config(path: str | Path) -> RunConfig:
+    """Read run.yaml; needs neither torch nor TRL. Raises UserError."""
+    content = _read_mapping(path)
+    version = content.get("contractVersion")
+    if version != CONTRACT_VERSION:
+        raise UserError(
+            f"run.yaml has contractVersion {version!r}; this trainer speaks version {CONTRACT_VERSION}.",
+            cure="Use the trainer image that belongs to the operator's version (spec.image).",
+        )
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"run.yaml: {where}: {first['msg']}.", cure="Correct this field of run.yaml.") from error
+
+
+def parse_recipe(recipe: dict[str, Any], run: RunConfig) -> tuple[Any, Any, Any, Any]:
+    """Recipe (TRL's names) -> ScriptArguments, the method's config, ModelConfig, DatasetMixtureConfig."""
+    from trl import TrlParser
+
+    dataclass_types = recipe_dataclasses(METHODS[run.method])
+    recipe = _with_operator_owned(recipe, run)
+    for key, value in recipe.items():
+        _check_value(key, value, dataclass_types, run.method)
+
+    class RecipeParser(TrlParser):
+        def error(self, message: str) -> typing.NoReturn:  # argparse would exit with 2, which says nothing to a Job
+            raise UserError(f"The recipe cannot be read: {message}.", cure="Correct the field that the message names.")
+
+    parser = RecipeParser(dataclass_types)
+    parser.set_defaults_with_config(**recipe)
+    try:
+        parsed = parser.parse_args_into_dataclasses(args=[])
+    except (ValueError, TypeError, NotImplementedError) as error:  # the dataclasses' own checks
+        raise UserError(f"TRL refuses the recipe: {error}", cure="Change the fields that the message names.") from error
+    return _keep_target_list(parsed, recipe)
+
+
+def recipe_dataclasses(method: Method) -> tuple[type, ...]:
+    """The dataclasses whose fields make up a recipe, in the order of TRL's scripts."""
+    from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
+
+    return ScriptArguments, method.config_class(), ModelConfig, DatasetMixtureConfig
+
+
+def _with_operator_owned(recipe: dict[str, Any], run: RunConfig) -> dict[str, Any]:
+    """Fill what follows from run.yaml and refuse a recipe that says otherwise."""
+    if recipe.get("output_dir", run.outputPath) != run.outputPath:
+        raise UserError(
+            f"The recipe's output_dir {recipe['output_dir']!r} is not the run's outputPath {run.outputPath!r}.",
+            cure="Leave output_dir out of the recipe.",
+        )
+    owned: dict[str, Any] = {"output_dir": run.outputPath}
+    if run.device == "cpu":
+        owned["use_cpu"] = True
+    if run.referenceModel.strategy == "Precomputed":
+        owned["precompute_ref_log_probs"] = True
+    if run.method == "reward":
+        owned["lora_task_type"] = recipe.get(
+            "lora_task_type", "SEQ_CLS"
+        )  # CAUSAL_LM would leave the new head untrained
+    return {**recipe, **owned}
+
+
+def _keep_target_list(parsed: tuple, recipe: dict[str, Any]) -> tuple:
+    """ModelConfig unwraps a list of one module into a string, which PEFT reads as a regular expression for the whole
+    name: `[q_proj]` would match nothing. `[all-linear]` means the keyword all the same."""
+    targets = recipe.get("lora_target_modules")
+    if isinstance(targets, list) and len(targets) == 1 and targets != ["all-linear"]:
+        parsed[2].lora_target_modules = list(targets)
+    return parsed
+
+
+def _check_value(key: str, value: Any, dataclass_types: tuple[type, ...], method: str) -> None:
+    owner = next((cls for cls in dataclass_types if key in cls.__dataclass_fields__), None)
+    if owner is None:
+        raise UserError(f"The recipe has an unknown key `{key}`.", cure=_suggestion(key, dataclass_types))
+    _check_type(key, value, typing.get_type_hints(owner)[key], method)
+    choices = owner.__dataclass_fields__[key].metadata.get("choices")
+    if choices and value is not None and value not in choices:
+        raise UserError(
+            f"{spec_path(key, method)}: {value!r} is not one of {', '.join(map(str, choices))}.",
+            cure=f"Choose one of the values listed for {spec_path(key, method)}.",
+        )
+
+
+def _check_type(key: str, value: Any, hint: Any, method: str) -> None:
+    adapter = TypeAdapter(hint)
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        with contextlib.suppress(ValidationError):
+            adapter.validate_python([value])  # TRL takes `all-linear` where its type says a list of strings
+            return
+        raise UserError(
+            f"{spec_path(key, method)}: {value!r} is not valid: {error.errors()[0]['msg']}.",
+            cure=f"Give {spec_path(key, method)} a value of type {_readable(hint)}.",
+        ) from error
+
+
+def _suggestion(key: str, dataclass_types: tuple[type, ...]) -> str:
+    if key == "env":
+        return "Set environment variables in spec.podTemplate."
+    known = [field.name for cls in dataclass_types for field in dataclasses.fields(cls)]
+    close = difflib.get_close_matches(key, known, n=1)
+    return (
+        f"Did you mean `{close[0]}`?" if close else "Remove it; the fields are those of TRL's config for this method."
+    )
+
+
+def _readable(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else re.sub(r"(\w+\.)+", "", str(hint))
+
+
+def spec_path(key: str, method: str) -> str:
+    """Where the user wrote a recipe key: `attn_implementation` -> `spec.model.attnImplementation`."""
+    first, *rest = key.split("_")
+    return f"spec.{_section(key, method)}.{first + ''.join(part[:1].upper() + part[1:] for part in rest)}"
+
+
+def _section(key: str, method: str) -> str:
+    from transformers import TrainingArguments
+    from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
+
+    if key in ModelConfig.__dataclass_fields__ or key == "trust_remote_code":
+        return "model"
+    if key in ScriptArguments.__dataclass_fields__ or key in DatasetMixtureConfig.__dataclass_fields__:
+        return "dataset"
+    return "training" if key in TrainingArguments.__dataclass_fields__ else method
+
+
+class _Yaml12FloatLoader(yaml.SafeLoader):
+    """SafeLoader that reads 5e-7 as a number, as kubectl does; YAML 1.1 wants a dot and a signed exponent."""
+
+
+_Yaml12FloatLoader.yaml_implicit_resolvers = {
+    char: list(resolvers) for char, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml12FloatLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def _read_mapping(path: str | Path) -> dict[str, Any]:
+    name = Path(path).name
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Yaml12FloatLoader)
+    except FileNotFoundError as error:
+        raise UserError(f"{name} is missing at {path}.", cure="Mount the run's ConfigMap there.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is no YAML: {error}", cure=f"Correct {name}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{name} must hold a mapping, not {type(content).__name__}.", cure=f"Correct {name}.")
+    return content

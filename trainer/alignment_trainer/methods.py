@@ -1,0 +1,79 @@
+"""The methods that a run can use: each names its TRL trainer, its config and the columns that its dataset needs.
+
+A method is a row of this table. TRL is imported when a class is asked for, not before: a run that is stopped while it
+loads must be able to say so, and importing TRL takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+_PAIR = frozenset({"chosen", "rejected"})
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: where TRL keeps the method and what it needs."""
+
+    name: str
+    trainer: str  # class name in `module`
+    config: str
+    columns: tuple[frozenset[str], ...]  # alternatives; a dataset must have every column of one of them
+    text_columns: tuple[str, ...]  # what must be text or a list of messages, and never null
+    has_reference: bool = False
+    module: str = "trl"
+
+    def config_class(self) -> type:
+        return self._import(self.config)
+
+    def trainer_class(self) -> type:
+        """TRL's trainer with our additions (trainers.py)."""
+        from .trainers import extend
+
+        return extend(self._import(self.trainer))
+
+    def _import(self, name: str) -> Any:
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+        return getattr(importlib.import_module(self.module), name)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("dpo", "DPOTrainer", "DPOConfig", (_PAIR,), ("prompt", "chosen", "rejected"), has_reference=True),
+        Method(
+            "sft",
+            "SFTTrainer",
+            "SFTConfig",
+            # `text` stands for the column that spec.sft.datasetTextField names
+            tuple(map(frozenset, ({"messages"}, {"prompt", "completion"}, {"text"}, {"conversations"}, {"input_ids"}))),
+            ("messages", "prompt", "completion", "text"),
+        ),
+        Method(
+            "orpo", "ORPOTrainer", "ORPOConfig", (_PAIR,), ("prompt", "chosen", "rejected"),
+            module="trl.experimental.orpo",
+        ),
+        Method(
+            "cpo", "CPOTrainer", "CPOConfig", (_PAIR,), ("prompt", "chosen", "rejected"),
+            module="trl.experimental.cpo",
+        ),
+        Method(
+            "kto",
+            "KTOTrainer",
+            "KTOConfig",
+            (frozenset({"prompt", "completion", "label"}), _PAIR),
+            ("prompt", "completion", "chosen", "rejected"),
+            has_reference=True,
+        ),
+        Method(
+            "reward",
+            "RewardTrainer",
+            "RewardConfig",
+            (_PAIR, frozenset({"chosen_ids", "rejected_ids"})),
+            ("prompt", "chosen", "rejected"),
+        ),
+    )
+}  # fmt: skip

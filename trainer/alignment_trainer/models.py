@@ -1,0 +1,173 @@
+"""get_model and get_reference_model: the one place that loads weights, for the policy and for the frozen reference.
+
+The names are those of alignment-handbook's scripts; TRL 1.x loads the model inside its trainers instead, and with the
+same recipe both give the same losses (tests/contract/trainer).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+from .exits import ModelUnavailable, UserError
+from .quantization import get_kbit_device_map, get_quantization_config, keep_differentiable_on_cpu, resolve_dtype
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
+    from trl import ModelConfig
+
+    from .config import RunConfig
+
+
+def get_model(model_args: ModelConfig, training_args: TrainingArguments, **overrides: Any) -> PreTrainedModel:
+    """Load the model that `model_args` describes: a causal LM, or for RewardConfig a classifier with one label.
+
+    `overrides` win over what the arguments say (TRL's name for the same: `model_init_kwargs`).
+    Raises UserError (impossible here), ModelUnavailable (no such path).
+    """
+    path = local_or_hub(model_args.model_name_or_path, "spec.model.modelNameOrPath")
+    model_kwargs = {**get_model_kwargs(model_args, training_args), **overrides}
+    architecture = get_architecture(path, training_args, model_kwargs)
+    try:
+        model = architecture.from_pretrained(path, **model_kwargs)
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(f"{path} cannot be loaded as asked: {error}", cure="Change spec.model accordingly.") from error
+    return keep_differentiable_on_cpu(model)
+
+
+def get_model_kwargs(model_args: ModelConfig, training_args: TrainingArguments) -> dict[str, Any]:
+    """What `from_pretrained` is given: the recipe's words in transformers' types."""
+    dtype = resolve_dtype(model_args, training_args)
+    quantization_config = get_quantization_config(model_args, dtype)
+    model_kwargs: dict[str, Any] = dict(  # noqa: C408
+        revision=model_args.model_revision,
+        trust_remote_code=training_args.trust_remote_code,
+        attn_implementation=model_args.attn_implementation,
+        dtype=dtype,
+        use_cache=not training_args.gradient_checkpointing,
+        device_map=get_kbit_device_map() if quantization_config is not None else _device_map(training_args),
+    )
+    if quantization_config is not None:
+        model_kwargs["quantization_config"] = quantization_config
+    return {**model_kwargs, **(training_args.model_init_kwargs or {})}
+
+
+def get_architecture(path: str, training_args: TrainingArguments, model_kwargs: dict[str, Any]) -> Any:
+    """The class to load: read from the config of the revision that is asked for (TRL reads that of `main`)."""
+    import transformers
+    from trl import RewardConfig
+
+    if isinstance(training_args, RewardConfig):
+        model_kwargs["num_labels"] = 1  # the reward
+        return transformers.AutoModelForSequenceClassification
+    config = transformers.AutoConfig.from_pretrained(
+        path, revision=model_kwargs["revision"], trust_remote_code=model_kwargs["trust_remote_code"]
+    )
+    named = (config.architectures or ["AutoModelForCausalLM"])[0]
+    if named.endswith("ForConditionalGeneration"):  # vision-language models are no AutoModelForCausalLM
+        return getattr(transformers, named, transformers.AutoModelForImageTextToText)
+    return transformers.AutoModelForCausalLM
+
+
+def get_adapted_model(model: PreTrainedModel, adapter_name_or_path: str) -> Any:
+    """`model` with a trained adapter to go on from; TRL then keeps a frozen copy of it as the reference."""
+    from peft import PeftModel
+
+    path = local_or_hub(adapter_name_or_path, "spec.model.adapterNameOrPath")
+    try:
+        return PeftModel.from_pretrained(model, path, is_trainable=True)
+    except RuntimeError as error:  # shapes that do not fit
+        raise UserError(
+            f"The adapter {path} does not fit the model: {error}",
+            cure="Give spec.model the base model that spec.model.adapterNameOrPath was trained on.",
+        ) from error
+
+
+def get_reference_model(
+    run: RunConfig, model_args: ModelConfig, training_args: TrainingArguments
+) -> PreTrainedModel | None:
+    """The frozen reference, or None where TRL takes the policy's own weights (adapter off, or before the first step).
+
+    Strategies: SharedAdapter (None; needs an adapter), Precomputed (None, or the own model for one pass), Resident (a
+    second model). Auto is SharedAdapter with an adapter, else Resident; an own model makes it Resident.
+    """
+    strategy, own = run.referenceModel.strategy, run.referenceModel.model
+    has_adapter = model_args.use_peft or run.adapterNameOrPath is not None
+    if strategy == "SharedAdapter":
+        _check_shared_adapter(has_adapter, own)
+    if strategy == "Auto" and not own and (has_adapter or training_args.precompute_ref_log_probs):
+        return None
+    if strategy == "SharedAdapter" or (strategy == "Precomputed" and not own):
+        return None
+    reference_args, trust_remote_code = reference_model_args(model_args, training_args, own)
+    reference = get_model(reference_args, training_args, trust_remote_code=trust_remote_code)
+    return reference.eval().requires_grad_(False)
+
+
+def reference_model_args(
+    model_args: ModelConfig, training_args: TrainingArguments, own: dict[str, Any]
+) -> tuple[ModelConfig, bool]:
+    """The policy's ModelConfig with the reference's own fields over it, and its trust_remote_code."""
+    fields = dict(own)
+    trust_remote_code = fields.pop("trust_remote_code", training_args.trust_remote_code)
+    unknown = fields.keys() - {field.name for field in dataclasses.fields(model_args)}
+    if unknown:
+        raise UserError(
+            f"spec.referenceModel.model has unknown fields: {', '.join(sorted(unknown))}.",
+            cure="Use the fields of spec.model that say what is loaded and how.",
+        )
+    if "model_name_or_path" in fields:
+        fields.setdefault("model_revision", "main")  # a revision of the policy's repository means nothing in another
+    for width, other in (("load_in_4bit", "load_in_8bit"), ("load_in_8bit", "load_in_4bit")):
+        if fields.get(width):
+            fields.setdefault(other, False)
+    return dataclasses.replace(model_args, use_peft=False, **fields), trust_remote_code
+
+
+def get_processing_class(model_args: ModelConfig, training_args: TrainingArguments, method: str) -> Any:
+    """The model's tokenizer; for a vision-language model its processor, where TRL's trainer takes one."""
+    from transformers import AutoProcessor, AutoTokenizer
+
+    auto = AutoTokenizer if method in ("orpo", "cpo", "reward") else AutoProcessor
+    processing_class = auto.from_pretrained(
+        local_or_hub(model_args.model_name_or_path, "spec.model.modelNameOrPath"),
+        revision=(training_args.model_init_kwargs or {}).get("revision", model_args.model_revision),
+        trust_remote_code=training_args.trust_remote_code,
+    )
+    tokenizer = getattr(processing_class, "tokenizer", processing_class)
+    if tokenizer.pad_token is None:  # ORPO and CPO do not do this themselves
+        tokenizer.pad_token = tokenizer.eos_token
+    return processing_class
+
+
+def local_or_hub(name_or_path: str | None, field: str) -> str:
+    """`name_or_path`, checked as far as that is possible without the network. Raises UserError, ModelUnavailable."""
+    if not name_or_path:
+        raise UserError(f"{field} is not set.", cure=f"Set {field} to a model's name on the hub or a folder.")
+    looks_local = name_or_path.startswith(("/", "./", "../", "~")) or name_or_path.count("/") > 1
+    if looks_local and not os.path.isdir(os.path.expanduser(name_or_path)):
+        raise ModelUnavailable(
+            f"{field}: there is no folder {name_or_path}.", cure=f"Correct {field}, or mount the volume that holds it."
+        )
+    return os.path.expanduser(name_or_path)
+
+
+def _device_map(training_args: TrainingArguments) -> str | None:
+    """As TRL: one process with GPUs lets accelerate place the model, several processes place their own copy."""
+    if training_args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
+        return None
+    return None if training_args.device.type in ("cpu", "mps") else "auto"
+
+
+def _check_shared_adapter(has_adapter: bool, own: dict[str, Any]) -> None:
+    if not has_adapter:
+        raise UserError(
+            "spec.referenceModel.strategy is SharedAdapter, but the run trains no adapter: nothing is left to share.",
+            cure="Set spec.model.usePeft, or choose Resident or Precomputed.",
+        )
+    if own:
+        raise UserError(
+            "spec.referenceModel.model cannot be combined with strategy SharedAdapter, which shares the policy's.",
+            cure="Choose strategy Resident or Precomputed, or remove spec.referenceModel.model.",
+        )

@@ -1,0 +1,128 @@
+"""A run from its two files to a saved model, top to bottom."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .attention import check_attention
+from .config import Config, load_config
+from .lifecycle import Lifecycle, NoLifecycle
+
+
+def run(recipe_path: str | Path, run_config_path: str | Path, lifecycle: Lifecycle | None = None) -> dict[str, str]:
+    """Run the recipe; returns the artifacts (kind -> path relative to the output folder).
+
+    Raises exits.TrainerError where the user can do something about it, and whatever `lifecycle` raises to end it.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    lifecycle = lifecycle or NoLifecycle()
+    lifecycle.phase("Loading")
+    config = load_config(recipe_path, run_config_path)
+    check(config)
+    if not lifecycle.already_trained():
+        train(config, lifecycle)
+    artifacts = finish(config, lifecycle)
+    lifecycle.phase("Finished")
+    lifecycle.finished(artifacts)
+    return artifacts
+
+
+def check(config: Config) -> None:
+    """What can be refused without reading data or weights. Raises UserError."""
+    from .quantization import check_quantization
+
+    check_attention(config.model_args.attn_implementation, config.run.device)
+    own_attention = config.run.referenceModel.model.get("attn_implementation")
+    check_attention(own_attention, config.run.device, "spec.referenceModel.model.attnImplementation")
+    check_quantization(config.model_args, config.model_args.use_peft or config.run.adapterNameOrPath is not None)
+
+
+def train(config: Config, lifecycle: Lifecycle) -> None:
+    """Data, models, trainer, resume, train, save."""
+    from .data import load_datasets
+
+    # Data first: it is cheap to check, and a wrong column should not cost the loading of a model
+    train_dataset, eval_dataset = load_datasets(config)
+
+    trainer = build_trainer(config, lifecycle, train_dataset, eval_dataset)
+    lifecycle.dataset_report(*rows_of(trainer, train_dataset))
+    for callback in lifecycle.callbacks(trainer):
+        trainer.add_callback(callback)
+
+    lifecycle.phase("Training")
+    trainer.train(resume_from_checkpoint=lifecycle.resume_from())
+    lifecycle.check(trainer)
+
+    lifecycle.phase("Saving")
+    drop_reference_adapter(trainer.model)
+    trainer.save_model(config.run.outputPath)
+    lifecycle.trained(trainer)
+    trainer.end()
+
+
+def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval_dataset: Any) -> Any:
+    """TRL's trainer for the method, with the models loaded."""
+    from transformers import set_seed
+    from trl import get_peft_config
+
+    from .models import get_adapted_model, get_model, get_processing_class, get_reference_model
+
+    model_args, training_args, method = config.model_args, config.training_args, config.method
+    set_seed(training_args.seed)  # a new head (reward) is random
+    processing_class = get_processing_class(model_args, training_args, method.name)
+    model = get_model(model_args, training_args)
+    if config.run.adapterNameOrPath:
+        model = get_adapted_model(model, config.run.adapterNameOrPath)
+    reference = {}
+    if method.has_reference:
+        reference["ref_model"] = get_reference_model(config.run, model_args, training_args)
+        if training_args.precompute_ref_log_probs:
+            lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
+
+    training_args.model_init_kwargs = None  # get_model has heeded them; with a loaded model TRL wants none
+    trainer = method.trainer_class()(
+        model=model,
+        args=training_args,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        processing_class=processing_class,
+        peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
+        **reference,
+    )
+    if method.has_reference and training_args.precompute_ref_log_probs:
+        trainer.ref_model = None  # its log-probabilities are columns of the dataset now; its memory is free again
+    if config.script_args.ignore_bias_buffers:
+        trainer.model._ddp_params_and_buffers_to_ignore = [
+            name for name, buffer in trainer.model.named_buffers() if str(buffer.dtype) == "torch.bool"
+        ]
+    return trainer
+
+
+def rows_of(trainer: Any, train_dataset: Any) -> tuple[int | None, int | None]:
+    """(rows, of those dropped) of the train split; None where they cannot be counted."""
+    rows = getattr(trainer, "rows", None)
+    return (rows, trainer.dropped) if rows is not None else (getattr(train_dataset, "num_rows", None), None)
+
+
+def drop_reference_adapter(model: Any) -> None:
+    """TRL keeps a frozen copy of a given adapter beside it under the name `ref`; it is no part of the result."""
+    if "ref" in getattr(model, "peft_config", {}):
+        model.delete_adapter("ref")
+
+
+def finish(config: Config, lifecycle: Lifecycle) -> dict[str, str]:
+    """Merge and push, on the main process, from the saved model: an attempt may have to do them alone."""
+    from . import export
+
+    artifacts = export.saved(config)
+    if config.training_args.process_index != 0:
+        return artifacts
+    if config.run.merge and "adapter" in artifacts:
+        lifecycle.phase("Merging")
+        artifacts["merged"] = export.merge(config)
+    if config.run.push:
+        lifecycle.phase("Pushing")
+        artifacts["repository"] = export.push(config)
+    return artifacts

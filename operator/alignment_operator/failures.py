@@ -47,39 +47,44 @@ CLASSES: dict[str, FailureClass] = {
         FailureClass(
             "ModelUnavailable",
             "never",
-            "Check spec.model.modelNameOrPath, spec.model.modelRevision and spec.dataset.datasetName, and change spec.rerun.",
+            "Check spec.model.modelNameOrPath, spec.model.modelRevision and spec.dataset.datasetName; "
+            "then change spec.rerun.",
             "a model or dataset was not found",
         ),
         FailureClass(
             "AccessDenied",
             "never",
-            "Name a Secret with a token that may read the model and dataset in spec.hub.secretName, and change spec.rerun.",
+            "Name a Secret with a token that may read the model and dataset in spec.hub.secretName; "
+            "then change spec.rerun.",
             "the hub refused access",
         ),
         FailureClass(
             "GpuOutOfMemory",
             "never",
-            "Lower spec.training.perDeviceTrainBatchSize or the method's maxLength, set spec.training.gradientCheckpointing, "
-            "or set spec.outOfMemoryLadder to let the trainer do it; then change spec.rerun.",
+            "Lower spec.training.perDeviceTrainBatchSize or the method's maxLength, set "
+            "spec.training.gradientCheckpointing, or set spec.outOfMemoryLadder to let the trainer do it; "
+            "then change spec.rerun.",
             "a GPU ran out of memory",
         ),
         FailureClass(
             "Diverged",
             "never",
-            "Lower spec.training.learningRate, or train with spec.training.bf16 instead of fp16; then change spec.rerun.",
+            "Lower spec.training.learningRate, or train with spec.training.bf16 instead of fp16; "
+            "then change spec.rerun.",
             "the loss or a gradient became NaN or infinite",
         ),
         FailureClass(
             "NoProgress",
             "never",
-            "Lower spec.training.saveSteps so that an attempt reaches its first checkpoint, look at the attempts' logs, "
+            "Look at the attempts' logs; lower spec.training.saveSteps so that an attempt reaches a checkpoint, "
             "and change spec.rerun.",
             "attempt after attempt ended without a new checkpoint",
         ),
         FailureClass(
             "Infrastructure",
             "counted",
-            "Look at the node, its GPUs and its network; raise spec.backoffLimit for more attempts, or change spec.rerun.",
+            "Look at the node, its GPUs and its network; raise spec.backoffLimit for more attempts, "
+            "or change spec.rerun.",
             "the hub, the network, the node or a GPU failed",
         ),
         FailureClass(
@@ -167,12 +172,12 @@ def classify_pod(pod: PodView) -> FailureClass:
         return classify_exit(pod.terminated.exit_code, pod.terminated.reason)
     if pod.reason == "Evicted":  # by the kubelet for a limit of the pod's own (an emptyDir's size): no disruption
         return CLASSES["StorageError"]
-    # the kubelet refused the pod (UnexpectedAdmissionError, OutOfcpu), or the node went away before the container started
+    # refused by the kubelet (UnexpectedAdmissionError, OutOfcpu), or the node went away before the container started
     return CLASSES["Infrastructure"]
 
 
 def pod_failure_policy() -> dict[str, Any]:
-    """`spec.podFailurePolicy` of the Job. The first matching rule wins; what matches none counts against backoffLimit."""
+    """`spec.podFailurePolicy` of the Job: the first matching rule wins, what matches none counts."""
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},

@@ -1,26 +1,78 @@
-"""AlignmentJob -> child manifests."""
+"""AlignmentJob -> child manifests: an immutable ConfigMap, a headless Service for several nodes, one Indexed Job."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .api.alignmentjob import AlignmentJob
+from . import labels, pods
+from .api.alignmentjob import AlignmentJob, Spec
+from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL
+from .failures import pod_failure_policy
 from .recipe import Recipe
+from .recipe import child_name as child_name
 from .settings import Settings
 
-
-def child_name(job_name: str, run: int) -> str:
-    return f"{job_name}-r{run}"
+Json = dict[str, Any]
 
 
-def config_map(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings, ca_pem: str) -> dict[str, Any]:
-    raise NotImplementedError
+def config_map(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings, ca_pem: str) -> Json:
+    """What the pods find in /etc/alignment. `ca_pem`: the CA of the progress endpoint; empty: none yet, no reports."""
+    data = {"recipe.yaml": recipe.recipe_yaml, "run.yaml": recipe.run_yaml}
+    if ca_pem:
+        data["ca.crt"] = ca_pem
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": labels.metadata(job, run),
+        "immutable": True,
+        "data": data,
+    }
 
 
-def service(job: AlignmentJob, run: int, settings: Settings) -> dict[str, Any] | None:
-    """Headless Service; None with one node."""
-    raise NotImplementedError
+def service(job: AlignmentJob, run: int, settings: Settings) -> Json | None:
+    """Headless Service by which the pods of a run find each other; None with one node."""
+    if job.spec.nodes == 1:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": labels.metadata(job, run),
+        "spec": {
+            "clusterIP": "None",
+            # rank 0 is looked up before any pod is ready
+            "publishNotReadyAddresses": True,
+            "selector": {"batch.kubernetes.io/job-name": child_name(job.metadata.name, run)},
+            "ports": [{"name": "rendezvous", "port": settings.master_port, "protocol": "TCP"}],
+        },
+    }
 
 
-def job(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings, upstream: Any = None) -> dict[str, Any]:
-    raise NotImplementedError
+def job(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) -> Json:
+    """The Job of a run. Raises SpecProblem (see `pods.template`)."""
+    metadata = labels.metadata(job, run)
+    metadata["labels"] |= queue_labels(job.spec)
+    spec = {
+        "completionMode": "Indexed",
+        "completions": job.spec.nodes,
+        "parallelism": job.spec.nodes,
+        "backoffLimit": job.spec.backoff_limit,
+        "podFailurePolicy": pod_failure_policy(),
+        # a replacement starts only when its predecessor has ended: two would write one folder
+        "podReplacementPolicy": "Failed",
+        "suspend": bool(job.spec.queue_name) or job.spec.suspend,
+        "template": pods.template(job, recipe, run, settings),
+    }
+    if job.spec.nodes > 1:
+        # index 0 saves, merges and pushes; the others may be stopped then
+        spec["successPolicy"] = {"rules": [{"succeededIndexes": "0"}]}
+    if job.spec.active_deadline_seconds:
+        spec["activeDeadlineSeconds"] = job.spec.active_deadline_seconds
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+def queue_labels(spec: Spec) -> dict[str, str]:
+    """Kueue's labels, which belong on the child Job and never on the AlignmentJob."""
+    if not spec.queue_name:
+        return {}
+    found = {QUEUE_LABEL: spec.queue_name}
+    return found | ({PRIORITY_CLASS_LABEL: spec.workload_priority_class} if spec.workload_priority_class else {})

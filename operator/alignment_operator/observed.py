@@ -1,14 +1,12 @@
-"""What the operator remembers of an AlignmentJob's children: small, frozen projections of the API server's objects.
+"""What the operator remembers of an AlignmentJob's children, projected from the API server's objects.
 
-The store keeps these instead of whole objects (a Pod is 10 KB of JSON, a PodView a few hundred bytes), and the pure core
-(`runs`, `status`) sees nothing else. Every `project_*` takes the object as the API server's JSON has it and never raises on
-a missing field: a half-filled object is normal in a watch.
+Every `project_*` takes the object as the API server's JSON has it and never raises on a missing field: a half-filled
+object is normal in a watch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,143 +20,15 @@ from .api.constants import (
     QUEUE_LABEL,
     RUN_LABEL,
 )
+from .views import Condition as Condition
+from .views import JobEvent as JobEvent
+from .views import JobView as JobView
+from .views import Observed as Observed
+from .views import PodView as PodView
+from .views import Termination as Termination
+from .views import UpstreamView as UpstreamView
 
 Object = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One entry of `status.conditions` of a Job or Pod."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A child `batch/v1` Job. Counts are pods."""
-
-    namespace: str
-    name: str
-    uid: str
-    run: int
-    owner: str = ""
-    owner_uid: str = ""
-    creation: datetime | None = None
-    start_time: datetime | None = None
-    completion_time: datetime | None = None
-    suspended: bool = False
-    active: int = 0
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    terminating: int = 0
-    conditions: tuple[Condition, ...] = ()
-    backoff_limit: int | None = None
-    active_deadline_seconds: int | None = None
-    queue_name: str | None = None
-    priority_class: str | None = None
-    deleting: bool = False
-    ours: bool = False
-
-    def condition(self, kind: str) -> Condition | None:
-        """The condition of that type when it is true."""
-        return _true(self.conditions, kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Termination:
-    """How the container that decides over a pod's end (the trainer, else a failed init container) ended."""
-
-    exit_code: int
-    signal: int | None = None
-    reason: str = ""
-    message: str = ""
-    started: datetime | None = None
-    finished: datetime | None = None
-    container: str = CONTAINER
-
-
-@dataclass(frozen=True, slots=True)
-class PodView:
-    """A pod of a run."""
-
-    namespace: str
-    name: str
-    uid: str
-    job_name: str = ""
-    job_uid: str = ""
-    owner: str = ""
-    run: int = 0
-    index: int = 0
-    phase: str = "Pending"
-    node: str | None = None
-    created: datetime | None = None
-    deleting_since: datetime | None = None
-    grace_seconds: int = 0
-    scheduled: tuple[bool, str, str] = (True, "", "")
-    disrupted: tuple[str, str] | None = None
-    waiting: tuple[str, str] | None = None
-    running_since: datetime | None = None
-    terminated: Termination | None = None
-    restarts: int = 0
-    node_lost: bool = False
-    reason: str = ""
-    message: str = ""
-
-    @property
-    def ended(self) -> bool:
-        """True when no process of this pod can still write to the output folder."""
-        return self.phase in ("Succeeded", "Failed")
-
-    @property
-    def gone_at(self) -> datetime | None:
-        """When the kubelet must have ended the pod, once it is being deleted."""
-        return self.deleting_since + timedelta(seconds=self.grace_seconds) if self.deleting_since else None
-
-
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """A FailedCreate event of a child Job: the only place that says why its pods are not made."""
-
-    namespace: str
-    job_name: str
-    reason: str
-    message: str
-    time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamView:
-    """The AlignmentJob that `spec.model.fromJob` names. `artifacts` are paths relative to `output_path`."""
-
-    name: str
-    exists: bool = False
-    complete: bool = False
-    failed: bool = False
-    run: int | None = None
-    output_path: str = ""
-    volume: Mapping[str, Any] | None = None
-    artifacts: Mapping[str, str] | None = None
-    model: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Everything that `runs.decide` and `status.compute` know of the cluster.
-
-    `job`, `pods` and `events` are those of the current run. `foreign` is the kind and name of an object that has a name we need and is
-    not ours (`Job team/demo-r1`).
-    """
-
-    job: JobView | None = None
-    pods: tuple[PodView, ...] = ()
-    events: tuple[JobEvent, ...] = ()
-    foreign: str | None = None
-    upstream: UpstreamView | None = None
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -252,7 +122,7 @@ def project_upstream(name: str, obj: Object | None) -> UpstreamView:
     if obj is None:
         return UpstreamView(name)
     spec, status = obj.get("spec", {}), obj.get("status", {})
-    conditions = _conditions(status)
+    conditions, model = _conditions(status), spec.get("model", {})
     return UpstreamView(
         name=name,
         exists=True,
@@ -262,13 +132,17 @@ def project_upstream(name: str, obj: Object | None) -> UpstreamView:
         output_path=status.get("outputPath", ""),
         volume=spec.get("output", {}).get("volume"),
         artifacts=status.get("result", {}).get("artifacts", {}),
-        model=spec.get("model", {}),
+        model=model,
+        adapter=bool(model.get("usePeft") or model.get("adapterNameOrPath")),
+        merged=bool(spec.get("output", {}).get("merge")),
     )
 
 
 def _conditions(status: Object) -> tuple[Condition, ...]:
     return tuple(
-        Condition(c["type"], c["status"], c.get("reason", ""), c.get("message", ""), parse_time(c.get("lastTransitionTime")))
+        Condition(
+            c["type"], c["status"], c.get("reason", ""), c.get("message", ""), parse_time(c.get("lastTransitionTime"))
+        )
         for c in status.get("conditions") or ()
     )
 
@@ -291,7 +165,10 @@ def _container(statuses: list[Object] | None, name: str) -> Object:
 
 
 def _waiting(status: Object) -> tuple[str, str] | None:
-    """Why the trainer or an init container before it does not start; PodInitializing and ContainerCreating are no reasons."""
+    """Why the trainer, or an init container before it, does not start.
+
+    PodInitializing and ContainerCreating are stages, not reasons.
+    """
     statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for waiting in (c.get("state", {}).get("waiting") for c in statuses):
         if waiting and waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
@@ -327,7 +204,10 @@ def _failed_init(status: Object) -> tuple[str, Object | None]:
 
 
 def _node_lost(phase: str | None, conditions: tuple[Condition, ...]) -> bool:
-    """The node controller marks pods of a silent node Ready=False and leaves ContainersReady, which only the kubelet writes."""
+    """True for a pod of a silent node.
+
+    The node controller marks it Ready=False and leaves ContainersReady, which only the kubelet writes.
+    """
     ready, containers = _find(conditions, "Ready"), _find(conditions, "ContainersReady")
     if phase != "Running" or not ready or not containers or ready.reason == "ReadinessGatesNotReady":
         return False

@@ -1,7 +1,7 @@
 """`spec.podTemplate` merged over the pod template that we make, as Kubernetes' strategic merge does.
 
-Maps merge key by key, lists of named things by their merge key, other lists are replaced; null deletes. What a run cannot do without
-is reserved: touching it is refused with the field's path and the field of ours that does it.
+Maps merge key by key, lists of named things by their merge key, other lists are replaced; null deletes. What a run
+cannot do without is reserved: touching it is refused with the field's path and the field of ours that does it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from .api.alignmentjob import GROUP, TRAINER_CONTAINER
+from .api.constants import (
+    CONTAINER,
+    MANAGED_BY_LABEL,
+    RESERVED_ENV_PREFIXES,
+    RESERVED_LABEL_PREFIXES,
+    RESERVED_VOLUME_PREFIX,
+)
 from .problems import SpecProblem
 
 Json = dict[str, Any]
@@ -40,6 +46,8 @@ RESERVED_POD = {
     "automountServiceAccountToken": "training pods hold no API credentials",
     "hostname": "the pods of a run find each other by it",
     "subdomain": "the pods of a run find each other by it",
+    "hostPID": "a trainer sees its own processes only",
+    "shareProcessNamespace": "the trainer's launcher must be process 1 of its container",
     "ephemeralContainers": "they belong to running pods; use kubectl debug",
 }
 TRAINER_FIELDS = ("name", "env", "envFrom", "volumeMounts")
@@ -48,7 +56,6 @@ TRAINER_OWN = {
     "imagePullPolicy": "use spec.imagePullPolicy",
     "resources": "use spec.resources and spec.gpusPerNode",
 }
-RESERVED_VOLUMES = ("alignment-config", "alignment-token", "output", "cache", "from-job", "tmp", "shm")
 RESERVED_MOUNTS = (
     "/etc/alignment",
     "/var/run/secrets/alignment-operator",
@@ -59,16 +66,18 @@ RESERVED_MOUNTS = (
     "/dev/shm",
     "/dev/termination-log",
 )
-RESERVED_LABELS = (f"{GROUP}/", "batch.kubernetes.io/", "app.kubernetes.io/managed-by", "kueue.x-k8s.io/queue-name")
+RESERVED_LABELS = (*RESERVED_LABEL_PREFIXES, MANAGED_BY_LABEL)
+# beside the prefixes; everything else (HF_HOME, NCCL_*, ...) may be set
+RESERVED_ENV = (*RESERVED_ENV_PREFIXES, "JOB_COMPLETION_INDEX", "POD_NAME", "POD_UID", "NODE_NAME")
 PATH = "spec.podTemplate"
 
 
-def apply(template: Json, overlay: Mapping[str, Any] | None, reserved_env: frozenset[str]) -> Json:
-    """Return `template` with the user's overlay merged in. Raises SpecProblem where the overlay touches what is reserved."""
+def apply(template: Json, overlay: Mapping[str, Any] | None) -> Json:
+    """Return `template` with the user's overlay merged in. Raises SpecProblem where it touches what is reserved."""
     if not overlay:
         return template
     _check_metadata(overlay.get("metadata") or {})
-    _check_pod(overlay.get("spec") or {}, reserved_env)
+    _check_pod(overlay.get("spec") or {})
     return merge(template, overlay)
 
 
@@ -109,29 +118,30 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
             raise SpecProblem(f"{PATH}.metadata.labels[{label}]", "This label is the operator's own; remove it.")
 
 
-def _check_pod(spec: Mapping[str, Any], reserved_env: frozenset[str]) -> None:
+def _check_pod(spec: Mapping[str, Any]) -> None:
     for name, instead in RESERVED_POD.items():
         if name in spec:
             raise SpecProblem(f"{PATH}.spec.{name}", f"It is reserved ({instead}); remove it.")
     for i, volume in enumerate(_items(spec, "volumes")):
-        if volume.get("name") in RESERVED_VOLUMES:
+        if volume.get("name", "").startswith(RESERVED_VOLUME_PREFIX):
             raise SpecProblem(
-                f"{PATH}.spec.volumes[{i}].name", f"The operator has a volume named {volume['name']}; choose another name."
+                f"{PATH}.spec.volumes[{i}].name",
+                f"Names that start with {RESERVED_VOLUME_PREFIX} are the operator's own; choose another.",
             )
     for i, container in enumerate(_items(spec, "initContainers")):
-        if container.get("name") == TRAINER_CONTAINER:
+        if container.get("name") == CONTAINER:
             raise SpecProblem(
-                f"{PATH}.spec.initContainers[{i}].name", f"{TRAINER_CONTAINER} is the trainer's; choose another name."
+                f"{PATH}.spec.initContainers[{i}].name", f"{CONTAINER} is the trainer's; choose another name."
             )
     for i, container in enumerate(_items(spec, "containers")):
-        _check_container(f"{PATH}.spec.containers[{i}]", container, reserved_env)
+        _check_container(f"{PATH}.spec.containers[{i}]", container)
 
 
-def _check_container(path: str, container: Mapping[str, Any], reserved_env: frozenset[str]) -> None:
-    if container.get("name") != TRAINER_CONTAINER:
+def _check_container(path: str, container: Mapping[str, Any]) -> None:
+    if container.get("name") != CONTAINER:
         raise SpecProblem(
             f"{path}.name",
-            f"The only container is {TRAINER_CONTAINER}: another one would keep the pod running after the training. "
+            f"The only container is {CONTAINER}: another one would keep the pod running after the training. "
             "Put it under initContainers with restartPolicy: Always.",
         )
     for name in container:
@@ -139,7 +149,7 @@ def _check_container(path: str, container: Mapping[str, Any], reserved_env: froz
             instead = TRAINER_OWN.get(name, "only env, envFrom and volumeMounts can be set here")
             raise SpecProblem(f"{path}.{name}", f"It is reserved ({instead}); remove it.")
     for i, variable in enumerate(_items(container, "env")):
-        if variable.get("name") in reserved_env:
+        if variable.get("name", "").startswith(RESERVED_ENV):
             raise SpecProblem(f"{path}.env[{i}].name", f"The operator sets {variable['name']} itself; remove it.")
     for i, mount in enumerate(_items(container, "volumeMounts")):
         if mount.get("mountPath", "").rstrip("/") in RESERVED_MOUNTS:

@@ -33,10 +33,10 @@ class PodSettings:
     """Of every pod; the podTemplate's keys win."""
 
     resources: Mapping[str, Any] = field(default_factory=dict)
-    """`requests` and `limits` beside the GPUs, for jobs without `spec.resources`. Empty: a queue cannot count what is not requested."""
+    """`requests` and `limits` beside the GPUs, for jobs without `spec.resources`. A queue counts only what is requested."""
 
     cache_volume: Mapping[str, Any] | None = None
-    """Volume source at /cache for jobs without `spec.cache`. None: an emptyDir, so that every pod downloads its model again."""
+    """Volume source at /cache for jobs without `spec.cache`. None: an emptyDir, and every pod downloads its model."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     """Environment of every trainer: a hub mirror (HF_ENDPOINT), proxies."""
@@ -59,7 +59,7 @@ class ProgressSettings:
     """Progress reports from pods to the operator."""
 
     url: str | None = None
-    """`https://SERVICE.NAMESPACE.svc:PORT` as the pods reach it. None: pods send no reports (status still gets the result)."""
+    """`https://SERVICE.NAMESPACE.svc:PORT` as pods reach it. None: no reports; status still gets the result."""
 
     audience: str = "alignment-operator.io"
     """Audience of the pods' projected token; the endpoint accepts no other."""

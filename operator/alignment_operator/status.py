@@ -36,5 +36,7 @@ class StatusResult:
     take_over_progress: bool = False
 
 
-def compute(job: AlignmentJob, observed: Observed, decision: Decision, now: datetime, settings: Settings) -> StatusResult:
+def compute(
+    job: AlignmentJob, observed: Observed, decision: Decision, now: datetime, settings: Settings
+) -> StatusResult:
     raise NotImplementedError

@@ -1,0 +1,154 @@
+"""Small, frozen views of an AlignmentJob's children: all that the pure core (`runs`, `status`) knows of the cluster.
+
+The store keeps these instead of whole objects: a Pod is 10 KB of JSON, a PodView a few hundred bytes. `observed` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from .api.constants import CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One entry of `status.conditions` of a Job or Pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A child `batch/v1` Job. Counts are pods."""
+
+    namespace: str
+    name: str
+    uid: str
+    run: int
+    owner: str = ""
+    owner_uid: str = ""
+    creation: datetime | None = None
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    suspended: bool = False
+    active: int = 0
+    ready: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    terminating: int = 0
+    conditions: tuple[Condition, ...] = ()
+    backoff_limit: int | None = None
+    active_deadline_seconds: int | None = None
+    queue_name: str | None = None
+    priority_class: str | None = None
+    deleting: bool = False
+    ours: bool = False
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type when it is true."""
+        return _true(self.conditions, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How the container that decides over a pod's end (the trainer, else a failed init container) ended."""
+
+    exit_code: int
+    signal: int | None = None
+    reason: str = ""
+    message: str = ""
+    started: datetime | None = None
+    finished: datetime | None = None
+    container: str = CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod of a run."""
+
+    namespace: str
+    name: str
+    uid: str
+    job_name: str = ""
+    job_uid: str = ""
+    owner: str = ""
+    run: int = 0
+    index: int = 0
+    phase: str = "Pending"
+    node: str | None = None
+    created: datetime | None = None
+    deleting_since: datetime | None = None
+    grace_seconds: int = 0
+    scheduled: tuple[bool, str, str] = (True, "", "")
+    disrupted: tuple[str, str] | None = None
+    waiting: tuple[str, str] | None = None
+    running_since: datetime | None = None
+    terminated: Termination | None = None
+    restarts: int = 0
+    node_lost: bool = False
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """True when no process of this pod can still write to the output folder."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def gone_at(self) -> datetime | None:
+        """When the kubelet must have ended the pod, once it is being deleted."""
+        return self.deleting_since + timedelta(seconds=self.grace_seconds) if self.deleting_since else None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A FailedCreate event of a child Job: the only place that says why its pods are not made."""
+
+    namespace: str
+    job_name: str
+    reason: str
+    message: str
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """The AlignmentJob that `spec.model.fromJob` names.
+
+    `artifacts`: paths relative to `output_path`. `model`: its spec.model.
+    `adapter`, `merged`: what its spec makes it leave.
+    """
+
+    name: str
+    exists: bool = False
+    complete: bool = False
+    failed: bool = False
+    run: int | None = None
+    output_path: str = ""
+    volume: Mapping[str, Any] | None = None
+    artifacts: Mapping[str, str] | None = None
+    model: Mapping[str, Any] | None = None
+    adapter: bool = False
+    merged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that `runs.decide` and `status.compute` know of the cluster.
+
+    `job`, `pods` and `events` are those of the current run. `foreign` is the kind and name of an object that has a name
+    that we need and is not ours (`Job demo-r1`).
+    """
+
+    job: JobView | None = None
+    pods: tuple[PodView, ...] = ()
+    events: tuple[JobEvent, ...] = ()
+    foreign: str | None = None
+    upstream: UpstreamView | None = None

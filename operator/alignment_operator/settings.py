@@ -33,7 +33,7 @@ class PodSettings:
     """Of every pod; the podTemplate's keys win."""
 
     resources: Mapping[str, Any] = field(default_factory=dict)
-    """`requests` and `limits` beside the GPUs, for jobs without `spec.resources`. A queue counts only what is requested."""
+    """`requests` and `limits` beside the GPUs, for jobs without `spec.resources`. A queue counts what is requested."""
 
     cache_volume: Mapping[str, Any] | None = None
     """Volume source at /cache for jobs without `spec.cache`. None: an emptyDir, and every pod downloads its model."""

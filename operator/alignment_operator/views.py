@@ -1,6 +1,7 @@
 """Small, frozen views of an AlignmentJob's children: all that the pure core (`runs`, `status`) knows of the cluster.
 
-The store keeps these instead of whole objects: a Pod is 10 KB of JSON, a PodView a few hundred bytes. `observed` makes them.
+The store keeps these instead of whole objects: a Pod is 10 KB of JSON, a PodView a few hundred bytes. `observed`
+makes them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class JobView:
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type when it is true."""
-        return _true(self.conditions, kind)
+        return next((c for c in self.conditions if c.type == kind and c.status == "True"), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,36 @@
+{{/*
+The operator's rights in the namespaces that it serves. tests/chart/test_rbac.py holds this list to its reasons: a right without
+one fails there.
+*/}}
+{{- define "alignment-operator.workloadRules" -}}
+- apiGroups: [alignment-operator.io]
+  resources: [alignmentjobs]
+  verbs: [get, list, watch]
+- apiGroups: [alignment-operator.io]
+  resources: [alignmentjobs/status]
+  verbs: [patch, update]
+# OpenShift refuses an owner reference with blockOwnerDeletion from who may not set the owner's finalizers.
+- apiGroups: [alignment-operator.io]
+  resources: [alignmentjobs/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps, services]
+  verbs: [get, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, watch, create, patch]
+{{- if .Values.rbac.kueue }}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [get, list, watch, patch]
+{{- end }}
+{{- end -}}

@@ -1,4 +1,4 @@
-"""Puts programs into `.cluster/bin`: from PATH when the version fits, else from the user's cache, else built from Go modules."""
+"""Puts programs into `.cluster/bin`: one from PATH that fits, else from the user's cache, else built."""
 
 import hashlib
 import json

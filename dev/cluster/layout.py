@@ -19,9 +19,11 @@ ETCD_SERVER = f"https://{NODE_ADDRESS}:2379"
 REGISTRY = "localhost:5000"
 REGISTRY_ADDRESS = "127.0.0.1:5000"
 
-# One cluster at a time can hold the addresses above, so its sockets and the name of the clone that owns it belong to the machine.
+# One cluster at a time can hold the addresses above, so its sockets and the name of its clone belong to the machine.
 # Short, because a Unix socket's path has 107 bytes at most and a clone may lie deep.
 MACHINE = Path("/run/alignment-cluster")
+OWNER = MACHINE / "owner"
+RECORDS = MACHINE / "processes"  # pid and start time of each; here, so that they outlive a clone that was deleted
 CONTAINERD_SOCKET = MACHINE / "containerd.sock"
 CONTAINERD_STATE = MACHINE / "containerd"
 
@@ -43,11 +45,6 @@ class Layout:
     @property
     def log(self) -> Path:
         return self.base / "log"
-
-    @property
-    def run(self) -> Path:
-        """Process records: `NAME.json` with pid and start time."""
-        return self.base / "run"
 
     @property
     def pki(self) -> Path:

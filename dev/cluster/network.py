@@ -1,4 +1,4 @@
-"""The node's address on a bridge, routes that keep every packet of the cluster on this machine, and the removal of all of it."""
+"""The node's address on a bridge, routes that keep every packet of the cluster on this machine, and their removal."""
 
 import contextlib
 import json

@@ -1,6 +1,6 @@
-"""The cluster's certificates and kubeconfigs: one CA for Kubernetes, one for etcd, a client certificate for each component.
+"""The cluster's certificates and kubeconfigs: a CA for Kubernetes, one for etcd, a client certificate each.
 
-Nobody is anonymous, and nobody has more than its role: components carry the names that Kubernetes' own RBAC bootstrap knows.
+Nobody is anonymous, and nobody has more than its role: components carry the names that Kubernetes' own RBAC knows.
 """
 
 import json
@@ -70,7 +70,9 @@ def ensure(layout: Layout) -> None:
             for certificate in USERS + OTHERS:
                 _issue(layout, certificate)
             _openssl("genrsa", "-out", layout.key("service-account"), "2048")
-            _openssl("rsa", "-in", layout.key("service-account"), "-pubout", "-out", str(layout.pki / "service-account.pub"))
+            _openssl(
+                "rsa", "-in", layout.key("service-account"), "-pubout", "-out", str(layout.pki / "service-account.pub")
+            )
     layout.config.mkdir(parents=True, exist_ok=True)
     for user in USERS:
         path = layout.kubeconfig if user.name == "admin" else layout.kubeconfig_of(user.name)
@@ -89,7 +91,14 @@ def _make_authority(layout: Layout, name: str) -> None:
     _openssl(
         *("req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
         *("-subj", f"/CN=alignment-cluster-{name}", "-days", str(DAYS)),
-        *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", layout.key(name), "-out", layout.certificate(name)),
+        *(
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+            "-keyout",
+            layout.key(name),
+            "-out",
+            layout.certificate(name),
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Long-running host processes: started detached, recorded with their start time, stopped only when the record still fits."""
+"""Long-running host processes: started detached, recorded with start time, stopped only if the record still fits."""
 
 import contextlib
 import hashlib
@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .layout import RECORDS
 from .report import ClusterError
 
 
@@ -31,7 +32,7 @@ class Daemon:
 
 @dataclass(frozen=True)
 class Record:
-    """A started process. A pid alone is reused by the kernel; with the start time (in clock ticks) it is unique until reboot."""
+    """A started process. The kernel reuses pids; with the start time (in clock ticks) one is unique until reboot."""
 
     pid: int
     started: int
@@ -39,14 +40,14 @@ class Record:
     boot: str
 
 
-def start(daemon: Daemon, records: Path, logs: Path) -> bool:
+def start(daemon: Daemon, logs: Path) -> bool:
     """Starts the daemon unless it runs with these very arguments and files; returns whether it was started."""
-    record = _read(records / f"{daemon.name}.json")
+    record = _read(RECORDS / f"{daemon.name}.json")
     if record and alive(record):
         if record.fingerprint == daemon.fingerprint():
             return False
-        stop(daemon.name, records)
-    records.mkdir(parents=True, exist_ok=True)
+        stop(daemon.name)
+    RECORDS.mkdir(parents=True, exist_ok=True)
     logs.mkdir(parents=True, exist_ok=True)
     with open(logs / f"{daemon.name}.log", "ab") as log:
         child = subprocess.Popen(
@@ -59,13 +60,13 @@ def start(daemon: Daemon, records: Path, logs: Path) -> bool:
             start_new_session=True,
         )
     record = Record(child.pid, _start_time(child.pid) or 0, daemon.fingerprint(), _boot())
-    (records / f"{daemon.name}.json").write_text(json.dumps(record.__dict__))
+    (RECORDS / f"{daemon.name}.json").write_text(json.dumps(record.__dict__))
     return True
 
 
-def stop(name: str, records: Path, grace: float = 10.0) -> bool:
+def stop(name: str, grace: float = 10.0) -> bool:
     """SIGTERM, then SIGKILL after `grace` seconds; returns whether there was anything to stop."""
-    path = records / f"{name}.json"
+    path = RECORDS / f"{name}.json"
     record = _read(path)
     running = record is not None and alive(record)
     if record is not None and running:
@@ -78,14 +79,14 @@ def stop(name: str, records: Path, grace: float = 10.0) -> bool:
     return running
 
 
-def is_running(name: str, records: Path) -> bool:
-    record = _read(records / f"{name}.json")
+def is_running(name: str) -> bool:
+    record = _read(RECORDS / f"{name}.json")
     return record is not None and alive(record)
 
 
-def check_alive(name: str, records: Path, logs: Path) -> None:
+def check_alive(name: str, logs: Path) -> None:
     """Raises ClusterError with the end of its log when the daemon has died."""
-    if is_running(name, records):
+    if is_running(name):
         return
     lines = (logs / f"{name}.log").read_text(errors="replace").splitlines()[-15:]
     raise ClusterError(f"{name} died; the end of {logs / name}.log:\n" + "\n".join(lines))
@@ -124,4 +125,3 @@ def _read(path: Path) -> Record | None:
         return Record(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-

@@ -1,4 +1,4 @@
-"""Every program that the cluster can build from Go modules: where it is, how it is linked, which version on PATH will do."""
+"""Every program that the cluster can build from Go modules: where it is, how it is linked, what on PATH will do."""
 
 from dataclasses import dataclass
 

@@ -1,0 +1,173 @@
+"""From whatever is there to a ready cluster by the same steps every time; what is done already is not done again."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import (
+    addons,
+    api,
+    binaries,
+    control_plane,
+    gpus,
+    images,
+    network,
+    node,
+    packages,
+    pki,
+    processes,
+    teardown,
+    tools,
+)
+from .layout import CONTAINERD_SOCKET, MACHINE, OWNER, Layout
+from .processes import Daemon
+from .report import ClusterError, say, step, wait_for
+
+_LOCK = Path("/run/alignment-cluster.lock")
+
+
+def up(layout: Layout) -> None:
+    """Brings the cluster up, or back up.
+
+    Raises:
+        ClusterError: with the cure, or the end of the log of what died.
+    """
+    begun = time.monotonic()
+    if os.geteuid() != 0:
+        raise ClusterError("the cluster runs containers and changes routes: run this as root")
+    with alone():
+        packages.install()
+        binaries.provide(layout, tools.CORE)
+        _take_over(layout)
+        try:
+            _start(layout)
+        except DataLostError as lost:
+            say(f"  etcd's data did not survive ({lost}); starting with an empty cluster")
+            teardown.stop_everything()
+            teardown.erase(layout)
+            _take_over(layout)
+            _start(layout)
+    say(f"cluster is ready after {time.monotonic() - begun:.1f} s: export KUBECONFIG={layout.kubeconfig}")
+
+
+def down(layout: Layout, keep: bool) -> None:
+    """Removes the cluster from the machine; without `keep` its objects and volumes too."""
+    with alone():
+        if OWNER.exists() and teardown.owner() != layout:
+            say(f"the running cluster belongs to {teardown.owner().root}: stopping it, its state stays")
+        teardown.stop_everything()
+        if not keep:
+            with step("delete the cluster's objects and volumes"):
+                teardown.erase(layout)
+
+
+class DataLostError(ClusterError):
+    """etcd cannot start from the files that it finds."""
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One start or stop at a time on this machine."""
+    with open(_LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another start or stop of the cluster is under way: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _take_over(layout: Layout) -> None:
+    """The addresses belong to one clone at a time; a cluster of another one is stopped, its state kept."""
+    if OWNER.exists() and teardown.owner() != layout:
+        say(f"a cluster of another clone holds the addresses: {teardown.owner().root}; stopping it (its state stays)")
+        teardown.stop_everything()
+    MACHINE.mkdir(parents=True, exist_ok=True)
+    OWNER.write_text(str(layout.root))
+
+
+def _start(layout: Layout) -> None:
+    fresh = not layout.etcd.exists()
+    pki.ensure(layout)
+    network.ensure()
+    _run(layout, node.registry(layout))
+    _run(layout, node.containerd(layout))
+    _start_etcd(layout)
+    _run(layout, control_plane.api_server(layout))
+    wait_for("registry", lambda: _registry_answers(layout), 20)
+    images.ensure()
+    with step("wait for the API server"):
+        _wait(layout, "kube-apiserver", lambda: api.is_ready(layout), 90)
+    api.apply(layout, addons.objects())
+    if fresh:
+        _forget_containers(layout)
+    for daemon in _needs_api_server(layout):
+        _run(layout, daemon)
+    with step("wait for the node to be ready"):
+        _wait(layout, "kubelet", lambda: api.node_is_ready(layout), 60)
+    gpus.restore(layout)
+
+
+def _needs_api_server(layout: Layout) -> list[Daemon]:
+    return [
+        control_plane.controller_manager(layout),
+        control_plane.scheduler(layout),
+        node.kubelet(layout),
+        node.kube_proxy(layout),
+        node.coredns(layout),
+        node.storage_provisioner(layout),
+    ]
+
+
+def _start_etcd(layout: Layout) -> None:
+    had_data = (layout.etcd / "member").exists()
+    if _run(layout, control_plane.etcd(layout)) and had_data:
+        time.sleep(1)  # a damaged database ends etcd at once
+        if not processes.is_running("etcd"):
+            raise DataLostError("etcd ended at once, see .cluster/log/etcd.log")
+
+
+def _run(layout: Layout, daemon: Daemon) -> bool:
+    started = processes.start(daemon, layout.log)
+    if started:
+        say(f"         start {daemon.name}")
+    return started
+
+
+def _wait(layout: Layout, name: str, ready, seconds: float) -> None:
+    def ready_or_dead() -> bool:
+        processes.check_alive(name, layout.log)
+        return ready()
+
+    wait_for(name, ready_or_dead, seconds)
+
+
+def _registry_answers(layout: Layout) -> bool:
+    processes.check_alive("registry", layout.log)
+    try:
+        return images.exists(node.PAUSE_IMAGE) in (True, False)
+    except OSError:
+        return False
+
+
+def _forget_containers(layout: Layout) -> None:
+    """Containers of an earlier cluster in the image store that outlived it: no kubelet would know them."""
+    ctr = [
+        shutil.which("ctr") or "/usr/bin/ctr",
+        "--address",
+        str(CONTAINERD_SOCKET),
+        "--namespace",
+        "k8s.io",
+        "containers",
+    ]
+    wait_for("containerd", lambda: subprocess.run([*ctr, "list", "-q"], capture_output=True).returncode == 0, 20)
+    old = subprocess.run([*ctr, "list", "-q"], capture_output=True, text=True, check=True).stdout.split()
+    if old:
+        subprocess.run([*ctr, "remove", *old], capture_output=True)
+        processes.stop("containerd")  # its CRI plugin keeps its own list of them until it starts anew
+        _run(layout, node.containerd(layout))

@@ -1,0 +1,219 @@
+"""The life of one attempt inside a worker: what train.py calls (lifecycle.py) and what transformers calls back.
+
+Every process of the run has one; rank 0 decides and speaks, the others follow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from . import checkpoint, durable, exits, group, journal
+from .config import RunConfig
+from .finite import FiniteGuard, diverged
+from .lifecycle import Phase
+from .pace import Pace, peak_memory_bytes
+from .progress import Progress
+from .reports import Reports
+from .saving import AtomicSaving
+from .stopping import Stop
+
+TRAINED = "trained"
+AT_ONCE = ("Loading", "Precomputing", "Evaluating", "Merging", "Pushing")  # phases that SIGTERM ends at once
+
+
+class RunningAttempt:
+    """Implements lifecycle.Lifecycle. Raises exits.Preempted (and its kin) to end the attempt."""
+
+    def __init__(self, run: RunConfig, reports: Reports, stop: Stop) -> None:
+        self.run, self.reports, self.stop = run, reports, stop
+        self.folder = Path(run.outputPath)
+        self.number = int(os.environ.get("ALIGNMENT_ATTEMPT", "1"))
+        self.only_finish = bool(os.environ.get("ALIGNMENT_ONLY_FINISH"))
+        self.early_reason: str | None = None
+        self.stopping = self.training_over = False
+        self.resumed: checkpoint.Checkpoint | None = None
+        self.guard: FiniteGuard | None = None
+        self.facts: dict[str, Any] = {}
+        self.pace = Pace()
+        self.first = group.rank() == 0
+        self.progress = Progress.from_environment(run.progressIntervalSeconds if self.first else None)
+        self.tell(attempt=self.number)
+
+    # what train.py calls
+
+    def phase(self, phase: Phase) -> None:
+        stepping = phase in ("Training", "Evaluating", "Saving") and self.pace.steps > 0 and not self.training_over
+        self.tell(phase=phase, stepping=stepping, urgent=True)
+        self.stop.interruptible(phase in AT_ONCE or (phase == "Training" and self.pace.steps == 0))
+
+    def already_trained(self) -> bool:
+        if not self.only_finish:
+            return False
+        self.tell(**json.loads((self.folder / TRAINED).read_text()))
+        return True
+
+    def dataset_report(self, rows: int | None, dropped: int | None) -> None:
+        counts = {"rows": rows, "droppedRows": dropped}
+        self.tell(dataset={name: count for name, count in counts.items() if count is not None})
+
+    def callbacks(self, trainer: Any) -> list[TrainerCallback]:
+        self._assert_world(trainer)
+        AtomicSaving(trainer, self)
+        return [Events(self, trainer)]
+
+    def resume_from(self) -> str | None:
+        """Rank 0 looks, all resume from the same. Earlier steps that are lost are counted from the journal."""
+        found = checkpoint.latest(self.folder, warn=True) if self.first else None
+        found, self.number = group.from_first((found, self.number))
+        self.resumed = found
+        step = found.step if found else 0
+        earlier = [attempt for attempt in journal.Journal(self.folder).attempts() if attempt.number < self.number]
+        if earlier:
+            self.tell(resumedFromStep=step, lostSteps=journal.lost_steps(earlier, step))
+        if found:
+            self.tell(lastCheckpointStep=step)
+        self.tell(attempt=self.number, step=step)
+        return str(found.path) if found else None
+
+    def check(self, trainer: Any) -> None:
+        state = trainer.state
+        self.training_over = True
+        if self.early_reason or 0 < state.global_step == state.max_steps:
+            if self.guard and self.guard.applied_steps == 0 and self.pace.steps > 0:
+                raise diverged(state.global_step, "the fp16 scaler skipped every step")
+            return
+        if self.stop.requested or self.stopping:
+            raise exits.Preempted(f"Stopped by SIGTERM; checkpoint at step {state.global_step} of {state.max_steps}.")
+        if state.global_step == 0:
+            raise exits.DataError("The dataset gave no batch.", cure="Check spec.dataset: its split has no usable row.")
+        raise exits.Internal(f"Training ended after {state.global_step} of {state.max_steps} steps without a reason.")
+
+    def trained(self, trainer: Any) -> None:
+        """After the last barrier, before anyone exits 0."""
+        group.barrier()
+        if self.first:
+            names = ("step", "totalSteps", "metrics", "dataset", "findings", "lastCheckpointStep", "earlyReason")
+            facts = {name: self.facts[name] for name in names if name in self.facts}
+            for file in self.folder.iterdir():
+                if file.is_file():
+                    durable.sync_file(file)
+            durable.write_file(self.folder / TRAINED, json.dumps(facts).encode())
+        group.barrier()
+
+    def finished(self, artifacts: dict[str, str]) -> None:
+        step, total = self.facts.get("step", 0), self.facts.get("totalSteps", 0)
+        kinds = ", ".join(artifacts)
+        early = self.facts.get("earlyReason")
+        message = f"{step} of {total} steps; saved: {kinds}." if not early else f"Stopped after {step} steps: {early}"
+        outcome = "StoppedEarly" if early else "Complete"
+        self.tell(artifacts=artifacts, finished={"outcome": outcome, "message": message})
+
+    # for callbacks and watchers
+
+    def stop_early(self, reason: str) -> None:
+        """End the training by choice after this step; the run counts as complete with outcome StoppedEarly."""
+        self.early_reason = reason
+        self.tell(earlyReason=reason)
+
+    def tell(self, urgent: bool = False, **facts: Any) -> None:
+        """Keep facts and pass them on to the launcher and (rank 0) to the operator."""
+        self.facts |= facts
+        self.reports.send(**facts)
+        self.progress.update(self.facts, urgent=urgent)
+
+    def close(self) -> None:
+        self.progress.close()
+
+    def _assert_world(self, trainer: Any) -> None:
+        expected, actual = int(os.environ.get("ALIGNMENT_WORLD_SIZE", "1")), trainer.args.world_size
+        if actual != expected:
+            raise exits.UserError(
+                f"TRL trains with {actual} processes instead of nodes x processesPerNode = {expected}.",
+                cure="Check spec.nodes, spec.processesPerNode and spec.gpusPerNode.",
+            )
+
+
+class Events(TrainerCallback):
+    """What happens in the training loop, in the order of transformers' Trainer."""
+
+    def __init__(self, attempt: RunningAttempt, trainer: Any) -> None:
+        self.attempt, self.trainer = attempt, trainer
+        self.guard = attempt.guard = FiniteGuard(trainer)
+        _skip_epochs_when_done(trainer)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.attempt.stop.take_signal()
+        resumed = self.attempt.resumed
+        if resumed and hasattr(self.trainer, "_total_train_tokens"):  # TRL restarts its counter at 0
+            self.trainer._total_train_tokens = resumed.facts.get("totalTrainTokens", 0)
+        self.attempt.tell(step=state.global_step, totalSteps=state.max_steps)
+        self.attempt.phase("Evaluating" if args.eval_on_start else "Training")
+        self.attempt.pace.begin(state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.attempt.facts.get("phase") != "Training":
+            self.attempt.phase("Training")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        attempt = self.attempt
+        self.guard.check_step(state.global_step)
+        first = attempt.pace.steps == 0
+        attempt.pace.step(state.global_step)
+        if first:
+            attempt.stop.interruptible(False)
+        seconds = attempt.pace.remaining_seconds(state.max_steps)
+        attempt.tell(step=state.global_step, epoch=state.epoch, remainingSeconds=seconds, stepping=True)
+        if attempt.early_reason:
+            control.should_training_stop = True
+        if group.any_of(attempt.stop.requested):
+            self._stop(control)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        attempt = self.attempt
+        numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
+        metrics = attempt.facts.get("metrics", {}) | numbers
+        attempt.pace.tokens(numbers.get("num_tokens"))
+        attempt.tell(
+            metrics=metrics, tokensPerSecond=attempt.pace.tokens_per_second, peakMemoryBytes=peak_memory_bytes()
+        )
+        if state.global_step and (control.should_evaluate and not control.should_training_stop):
+            attempt.phase("Evaluating")
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.attempt.facts.get("phase") != "Evaluating":
+            self.attempt.phase("Evaluating")
+        self.attempt.tell(evaluatedAt=time.monotonic())  # a sign of life for the hang watch
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.attempt.phase("Training")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.attempt.tell(lastCheckpointStep=state.global_step, lastCheckpointTime=journal.timestamp())
+        self.attempt.phase("Training")
+        if group.any_of(self.attempt.stop.requested):
+            self.attempt.stopping = control.should_training_stop = True  # what must be saved just was
+
+    def _stop(self, control: Any) -> None:
+        """Save at this step and leave; an evaluation that was due is dropped, the log is not."""
+        self.attempt.stopping = True
+        control.should_log = control.should_save = control.should_training_stop = True
+        control.should_evaluate = False
+
+
+def _skip_epochs_when_done(trainer: Any) -> None:
+    """transformers trains one step too many when it resumes from the checkpoint of the last step."""
+    run_epoch = trainer._run_epoch
+
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if trainer.state.global_step >= trainer.state.max_steps > 0:
+            trainer.control.should_training_stop = True
+            return None
+        return run_epoch(*args, **kwargs)
+
+    trainer._run_epoch = guarded

@@ -1,0 +1,239 @@
+"""What a foreign exception means: one of our failure classes, with a cure that names the field.
+
+Rules are tried in order over the whole chain of causes (transformers wraps the hub's errors), and know exceptions by
+the name of their class and module, so that no library is imported to ask.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator
+
+from . import exits
+from .exits import TrainerError
+
+MEMORY_CURE = (
+    "In the order of what they cost: training.gradientCheckpointing: true; halve training.perDeviceTrainBatchSize and "
+    "double training.gradientAccumulationSteps; dpo.precomputeRefLogProbs: true; a lower maxLength; model.usePeft; "
+    "model.loadIn4bit."
+)
+STORAGE_CURE = (
+    "Give spec.output.volume (or spec.cache.volume) more space and check that the pod's user may write to it."
+)
+NAME_CURE = (
+    "Check model.modelNameOrPath, model.modelRevision and dataset.datasetName for spelling; if the repository "
+    "is private, give spec.hub.secretName a token that may read it."
+)
+TOKEN_CURE = "Accept the repository's terms on the hub and give spec.hub.secretName a token that may read it."
+NETWORK_CURE = "The hub or the network is down: it is tried again; with spec.cache.volume a download is kept."
+DEVICE_CURE = "Check the node's GPU and driver; it is tried again, with luck on another node."
+SETTINGS_CURE = "Change the field that the message names."
+DATA_CURE = "Check spec.dataset: the columns that the method needs, their types, and maxLength."
+
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}
+_DISK = (
+    r"no space left on device|disk quota exceeded|read-only file system|input/output error|stale file handle|"
+    r"inline_container|PytorchStreamWriter"
+)
+_GPU_MEMORY = r"(cuda|hip|xpu).*out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
+_HOST_MEMORY = r"can't allocate memory|DefaultCPUAllocator|cannot allocate memory|unable to mmap"
+_DEVICE = (
+    r"CUDA (driver )?error|CUDNN_STATUS|CUBLAS_STATUS|NVIDIA driver|No CUDA GPUs|no kernel image|NVML|"
+    r"invalid device ordinal|CUDA is not available|Torch not compiled with CUDA"
+)
+_PEER = (
+    r"connection (was )?(closed|reset)( by peer)?|connection refused by|broken pipe|gloo|timed out waiting|"
+    r"NCCL|watchdog|process group|wait timeout|socket timeout|the client socket|recvValue|store"
+)
+_HUB_DOWN = (
+    r"couldn't connect to|name resolution|max retries exceeded|connection error|check your (internet )?connection"
+)
+_DATA = r"num_samples should be a positive|column|chat.template|dataset|is_conversational|example|train split|feature"
+_DATA_FRAMES = (
+    "_prepare_dataset",
+    "apply_chat_template",
+    "maybe_apply_chat_template",
+    "tokenize",
+    "tokenize_fn",
+    "torch_call",
+)
+
+
+def classify(error: BaseException) -> TrainerError:
+    """The failure class of any exception, with message and cure. A TrainerError is returned as it is."""
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, TrainerError):
+            return link
+    for rule in _RULES:
+        for link in chain:
+            if known := rule(link, error):
+                return known
+    return exits.Internal(_say(error), cure="See the traceback in the log; this looks like a defect.")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _interrupt(link: BaseException, _: BaseException) -> TrainerError | None:
+    return exits.Preempted("Interrupted.") if isinstance(link, KeyboardInterrupt) else None
+
+
+def _peer(link: BaseException, _: BaseException) -> TrainerError | None:
+    """Another process of the run is gone. Only with several processes, and only from torch.distributed."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not isinstance(link, RuntimeError):
+        return None
+    distributed = _named(link, "DistBackendError", "DistNetworkError", "DistStoreError", "DistError") or any(
+        "torch/distributed" in frame.filename
+        or frame.name in ("all_reduce", "barrier", "broadcast", "_wrap_model", "gather")
+        for frame in traceback.extract_tb(link.__traceback__)
+    )
+    text = str(link)
+    if (distributed and re.search(_PEER, text, re.I)) or re.search(r"gloo/transport|ProcessGroup(Gloo|NCCL)", text):
+        return exits.PeerFailed(f"Another process of this run is gone: {_say(link, 300)}")
+    return None
+
+
+def _gpu_memory(link: BaseException, _: BaseException) -> TrainerError | None:
+    known = _named(link, "OutOfMemoryError") and _module(link).startswith("torch")
+    if known or (isinstance(link, RuntimeError) and re.search(_GPU_MEMORY, str(link), re.I)):
+        return exits.GpuOutOfMemory(_say(link), MEMORY_CURE)
+    return None
+
+
+def _host_memory(link: BaseException, _: BaseException) -> TrainerError | None:
+    known = isinstance(link, MemoryError) or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
+    if known or (isinstance(link, RuntimeError) and re.search(_HOST_MEMORY, str(link), re.I)):
+        cure = "Raise spec.resources.limits.memory, or lower training.perDeviceTrainBatchSize."
+        return exits.HostOutOfMemory(f"The container's memory is used up: {_say(link)}", cure)
+    return None
+
+
+def _device(link: BaseException, _: BaseException) -> TrainerError | None:
+    known = _named(link, "AcceleratorError") or (isinstance(link, RuntimeError) and re.search(_DEVICE, str(link)))
+    return exits.DeviceError(_say(link), DEVICE_CURE) if known else None
+
+
+def _disk(link: BaseException, _: BaseException) -> TrainerError | None:
+    full = isinstance(link, OSError) and link.errno in _DISK_ERRNOS
+    if full or re.search(_DISK, str(link), re.I):
+        return exits.StorageError(_say(link), STORAGE_CURE)
+    return None
+
+
+def _denied(link: BaseException, _: BaseException) -> TrainerError | None:
+    status = _status(link)
+    missing = _named(link, "RepositoryNotFoundError", "DisabledRepoError") and not _named(link, "GatedRepoError")
+    if _named(link, "GatedRepoError", "LocalTokenNotFoundError") or (status in (401, 403) and not missing):
+        return exits.AccessDenied(_say(link), TOKEN_CURE)
+    return None
+
+
+_MISSING = (
+    "RepositoryNotFoundError", "RevisionNotFoundError", "EntryNotFoundError", "RemoteEntryNotFoundError",
+    "DatasetNotFoundError", "DataFilesNotFoundError", "FileNotFoundDatasetsError", "DisabledRepoError",
+    "OfflineModeIsEnabled", "HFValidationError",
+)  # fmt: skip
+
+
+def _missing(link: BaseException, _: BaseException) -> TrainerError | None:
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+    not_cached = _named(link, "LocalEntryNotFoundError") or re.search(_HUB_DOWN, str(link), re.I)
+    if _exactly(link, *_MISSING) or (offline and isinstance(link, OSError) and not_cached):
+        return exits.ModelUnavailable(_say(link), NAME_CURE)
+    if isinstance(link, ValueError) and re.search(r"unknown split|BuilderConfig .* not found", str(link), re.I):
+        return exits.ModelUnavailable(_say(link), "Check dataset.datasetTrainSplit and dataset.datasetConfig.")
+    return None
+
+
+def _network(link: BaseException, _: BaseException) -> TrainerError | None:
+    status = _status(link)
+    library = _module(link).split(".")[0] in ("httpx", "httpx2", "httpcore", "requests", "urllib3", "aiohttp")
+    transport = library and any(
+        word in type(link).__name__ for word in ("Connect", "Timeout", "Transport", "Protocol", "Read")
+    )
+    system = isinstance(link, ConnectionError | TimeoutError) or _named(link, "gaierror", "URLError")
+    if transport or system or (status is not None and (status >= 500 or status == 429)):
+        return exits.Infrastructure(_say(link), NETWORK_CURE)
+    if isinstance(link, OSError) and re.search(_HUB_DOWN, str(link), re.I):
+        return exits.Infrastructure(_say(link), NETWORK_CURE)
+    return None
+
+
+def _missing_file(link: BaseException, _: BaseException) -> TrainerError | None:
+    if isinstance(link, FileNotFoundError | NotADirectoryError):
+        return exits.ModelUnavailable(_say(link), NAME_CURE)
+    if isinstance(link, PermissionError):
+        return exits.StorageError(_say(link), STORAGE_CURE)
+    hub = r"is not a local folder|does not appear to have a file named|is not a valid model identifier|no file named"
+    if isinstance(link, OSError) and re.search(hub, str(link)):
+        return exits.ModelUnavailable(_say(link), NAME_CURE)
+    return None
+
+
+def _data(link: BaseException, error: BaseException) -> TrainerError | None:
+    if not isinstance(link, ValueError | KeyError | TypeError | IndexError) and _module(link).split(".")[0] not in (
+        "datasets", "pyarrow", "jinja2",
+    ):  # fmt: skip
+        return None
+    frames = traceback.extract_tb(link.__traceback__)
+    in_data = any("/datasets/" in frame.filename or frame.name in _DATA_FRAMES for frame in frames)
+    if _module(link).split(".")[0] in ("datasets", "pyarrow", "jinja2") or in_data:
+        return exits.DataError(_say(error), DATA_CURE)
+    if isinstance(link, ValueError) and not _in_step(frames) and re.search(_DATA, str(link), re.I):
+        return exits.DataError(_say(error), DATA_CURE)
+    return None
+
+
+def _settings(link: BaseException, _: BaseException) -> TrainerError | None:
+    """A library's refusal while models and trainer are built; the same exception inside a step is a defect."""
+    frames = traceback.extract_tb(link.__traceback__)
+    library = any(re.search(r"/(trl|transformers|peft|accelerate|bitsandbytes)/", frame.filename) for frame in frames)
+    refusal = isinstance(link, ValueError | TypeError | NotImplementedError | ImportError)
+    if refusal and library and not _in_step(frames):
+        return exits.UserError(_say(link), SETTINGS_CURE)
+    return None
+
+
+_RULES: tuple[Callable[[BaseException, BaseException], TrainerError | None], ...] = (
+    _interrupt, _peer, _gpu_memory, _host_memory, _device, _disk, _denied, _missing, _network, _missing_file, _data,
+    _settings,
+)  # fmt: skip
+
+
+def _in_step(frames: traceback.StackSummary) -> bool:
+    return any(frame.name in ("training_step", "_run_epoch", "prediction_step", "compute_loss") for frame in frames)
+
+
+def _named(link: BaseException, *names: str) -> bool:
+    """Whether the exception's class or one of its bases has one of these names."""
+    return any(base.__name__ in names for base in type(link).__mro__)
+
+
+def _exactly(link: BaseException, *names: str) -> bool:
+    return type(link).__name__ in names
+
+
+def _module(link: BaseException) -> str:
+    return type(link).__module__ or ""
+
+
+def _status(link: BaseException) -> int | None:
+    """HTTP status of the hub's errors and of the HTTP libraries'."""
+    code = getattr(getattr(link, "response", None), "status_code", None)
+    return code if isinstance(code, int) else None
+
+
+def _say(error: BaseException, limit: int = 800) -> str:
+    """One line: the exception's own words, with the class where they say little alone."""
+    text = " ".join(str(error).split())[:limit]
+    plain = isinstance(error, OSError | ValueError | RuntimeError) and not isinstance(error, UnicodeError)
+    return text if text and plain else f"{type(error).__name__}: {text}".rstrip(": ")

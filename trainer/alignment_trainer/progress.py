@@ -1,0 +1,135 @@
+"""Progress reports: the Kubeflow TrainerStatus protocol with our fields (docs/contract/progress.schema.json).
+
+A thread posts the newest state; training never waits for it and never fails because of it. transformers' own
+KubeflowCallback speaks the same protocol, but inside the training loop, without attempts and with a wrong remaining
+time after a resume: the launcher switches it off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import threading
+import time
+import urllib.request
+from datetime import UTC, datetime
+from typing import Any
+
+TIMEOUT_SECONDS = 5.0
+METRIC_LIMIT = 256
+_COPIED = (
+    "attempt",
+    "resumedFromStep",
+    "lostSteps",
+    "phase",
+    "step",
+    "totalSteps",
+    "epoch",
+    "tokensPerSecond",
+    "lastCheckpointStep",
+    "lastCheckpointTime",
+    "peakMemoryBytes",
+)
+
+
+def body(facts: dict[str, Any]) -> dict[str, Any]:
+    """The report for the facts of an attempt (attempt.py)."""
+    step, total = facts.get("step"), facts.get("totalSteps")
+    status: dict[str, Any] = {"lastUpdatedTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    if step is not None and total:
+        status["progressPercentage"] = min(100, 100 * step // total)
+    if facts.get("remainingSeconds") is not None:
+        status["estimatedRemainingSeconds"] = facts["remainingSeconds"]
+    if metrics := facts.get("metrics"):
+        pairs = list(metrics.items())[:METRIC_LIMIT]
+        status["metrics"] = [{"name": str(name)[:128], "value": f"{value:.6g}"} for name, value in pairs]
+    ours = {name: facts[name] for name in _COPIED if facts.get(name) is not None}
+    if findings := facts.get("findings"):
+        ours["findings"] = [str(finding)[:256] for finding in findings[:8]]
+    return {"trainerStatus": status, "alignment": ours}
+
+
+class Progress:
+    """Posts at most one report per `interval` seconds, the newest; urgent ones (phase changes) at once."""
+
+    def __init__(self, url: str | None, token_file: str | None, ca_file: str | None, interval: float) -> None:
+        self._url, self._token_file, self._ca_file, self._interval = url, token_file, ca_file, interval
+        self._changed = threading.Condition()
+        self._facts: dict[str, Any] | None = None
+        self._urgent = self._closing = False
+        self._thread: threading.Thread | None = None
+        if url:
+            # no proxy: the operator's service is in the cluster, where a proxy's exceptions rarely name it
+            self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+            self._thread.start()
+
+    @classmethod
+    def from_environment(cls, interval: float | None) -> Progress:
+        """None as interval: this process does not report."""
+        url = os.environ.get("KUBEFLOW_TRAINER_SERVER_URL") if interval is not None else None
+        token, ca = (os.environ.get(f"KUBEFLOW_TRAINER_SERVER_{name}") for name in ("TOKEN", "CA_CERT"))
+        return cls(url, token, ca, interval or 0.0)
+
+    def update(self, facts: dict[str, Any], urgent: bool = False) -> None:
+        """Hand over the newest facts; returns at once."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._facts = dict(facts)
+            self._urgent = self._urgent or urgent
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Post the last state, waiting for one time-out at most."""
+        if self._thread is None:
+            return
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(TIMEOUT_SECONDS)
+
+    def _run(self) -> None:
+        last = float("-inf")
+        while True:
+            with self._changed:
+                while not self._due(last):
+                    rest = last + self._interval - time.monotonic()
+                    self._changed.wait(max(0.01, rest) if self._facts is not None else None)
+                facts, self._facts, self._urgent = self._facts, None, False
+                closing = self._closing
+            if facts is not None:
+                last = time.monotonic()
+                self._post(facts)
+            if closing:
+                return
+
+    def _due(self, last: float) -> bool:
+        if self._closing:
+            return True
+        return self._facts is not None and (self._urgent or time.monotonic() >= last + self._interval)
+
+    def _post(self, facts: dict[str, Any]) -> None:
+        try:
+            assert self._url is not None
+            headers = {"Content-Type": "application/json"}
+            if self._token_file:
+                with open(self._token_file, encoding="utf-8") as file:  # each time: the kubelet renews it
+                    headers["Authorization"] = f"Bearer {file.read().strip()}"
+            handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+            if self._url.startswith("https:"):
+                context = ssl.create_default_context(cafile=self._ca_file or None)
+                handlers.append(urllib.request.HTTPSHandler(context=context))
+            data = json.dumps(body(facts), allow_nan=False, default=str).encode()
+            request = urllib.request.Request(self._url, data=data, headers=headers, method="POST")
+            with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as response:
+                response.read(1024)
+        except Exception as error:  # a report may be lost, the training not
+            self._warn(error)
+
+    _warned = float("-inf")
+
+    def _warn(self, error: Exception) -> None:
+        if time.monotonic() - self._warned > 300:
+            self._warned = time.monotonic()
+            print(f"[alignment] Progress could not be reported: {error}", flush=True)

@@ -1,0 +1,86 @@
+"""One process of a run: `python -m alignment_trainer.worker`, started by the launcher."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from .exits import EX_OK, PeerFailed
+from .reports import Reports
+from .stopping import Stop
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    reports = Reports.from_environment()
+    stop = Stop(reports)
+    stop.install()  # before any heavy import
+    _die_with_the_launcher()
+    faulthandler.enable(all_threads=True)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    try:
+        _train(reports, stop)
+    except BaseException as error:
+        return _failed(error, reports)
+    return EX_OK
+
+
+def _train(reports: Reports, stop: Stop) -> None:
+    from . import group, train
+    from .attempt import RunningAttempt
+    from .config import load_run_config
+
+    folder = Path(os.environ.get("ALIGNMENT_CONFIG_DIR") or "/etc/alignment")
+    run = load_run_config(folder / "run.yaml")
+    reports.send(phase="Loading")
+    group.join(run.device, _ddp_timeout(folder / "recipe.yaml"))
+    attempt = RunningAttempt(run, reports, stop)
+    try:
+        train.run(folder / "recipe.yaml", folder / "run.yaml", attempt)
+    finally:
+        attempt.close()
+    group.leave()
+
+
+def _ddp_timeout(recipe: Path) -> int | None:
+    """The recipe's ddp_timeout; anything odd is left for the recipe's own check to name."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(recipe.read_text()).get("ddp_timeout")
+    except (OSError, yaml.YAMLError, AttributeError):
+        return None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _failed(error: BaseException, reports: Reports) -> int:
+    """Say why and go at once: the interpreter's own end could wait for a peer for ever. Does not return."""
+    from .diagnosis import classify
+
+    known = classify(error)
+    if not isinstance(error, type(known)):
+        traceback.print_exception(error)
+    print(f"[alignment] {known.class_name}: {known}", file=sys.stderr)
+    failure = {"class": known.class_name, "exitCode": known.exit_code, "message": known.message, "cure": known.cure}
+    reports.send(failure={**failure, "peer": isinstance(known, PeerFailed)})
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(known.exit_code)
+
+
+def _die_with_the_launcher() -> None:
+    """Linux: SIGKILL when the launcher is gone. An orphan would write into the folder of the next attempt."""
+    launcher = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != launcher:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

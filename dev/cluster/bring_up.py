@@ -100,10 +100,11 @@ def _start(layout: Layout) -> None:
     _start_etcd(layout)
     _run(layout, control_plane.api_server(layout))
     wait_for("registry", lambda: _registry_answers(layout), 20)
-    images.ensure()
+    images.ensure(layout)
     with step("wait for the API server"):
         _wait(layout, "kube-apiserver", lambda: api.is_ready(layout), 90)
     api.apply(layout, addons.objects())
+    _await_containerd(layout)
     if fresh:
         _forget_containers(layout)
     for daemon in _needs_api_server(layout):
@@ -155,19 +156,20 @@ def _registry_answers(layout: Layout) -> bool:
         return False
 
 
+def _containers(*arguments: str) -> subprocess.CompletedProcess[str]:
+    ctr = [shutil.which("ctr") or "/usr/bin/ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io"]
+    return subprocess.run([*ctr, "containers", *arguments], capture_output=True, text=True)
+
+
+def _await_containerd(layout: Layout) -> None:
+    _wait(layout, "containerd", lambda: _containers("list", "-q").returncode == 0, 20)
+
+
 def _forget_containers(layout: Layout) -> None:
     """Containers of an earlier cluster in the image store that outlived it: no kubelet would know them."""
-    ctr = [
-        shutil.which("ctr") or "/usr/bin/ctr",
-        "--address",
-        str(CONTAINERD_SOCKET),
-        "--namespace",
-        "k8s.io",
-        "containers",
-    ]
-    wait_for("containerd", lambda: subprocess.run([*ctr, "list", "-q"], capture_output=True).returncode == 0, 20)
-    old = subprocess.run([*ctr, "list", "-q"], capture_output=True, text=True, check=True).stdout.split()
+    old = _containers("list", "-q").stdout.split()
     if old:
-        subprocess.run([*ctr, "remove", *old], capture_output=True)
+        _containers("remove", *old)
         processes.stop("containerd")  # its CRI plugin keeps its own list of them until it starts anew
         _run(layout, node.containerd(layout))
+        _await_containerd(layout)

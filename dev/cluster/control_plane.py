@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from .layout import CLUSTER_DOMAIN, ETCD_SERVER, NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, Layout
+from .pki import FRONT_PROXY
 from .processes import Daemon
 
 _ETCD_PEER = f"https://{NODE_ADDRESS}:2380"
@@ -51,6 +52,14 @@ def api_server(layout: Layout) -> Daemon:
         "client-ca-file": layout.certificate("ca"),
         "tls-cert-file": layout.certificate("apiserver"),
         "tls-private-key-file": layout.key("apiserver"),
+        # Aggregated API servers (Kueue has one) take users' names from requests that carry this certificate.
+        "requestheader-client-ca-file": layout.certificate("front-proxy-ca"),
+        "requestheader-allowed-names": FRONT_PROXY,
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "proxy-client-cert-file": layout.certificate("front-proxy-client"),
+        "proxy-client-key-file": layout.key("front-proxy-client"),
         "kubelet-client-certificate": layout.certificate("apiserver-kubelet-client"),
         "kubelet-client-key": layout.key("apiserver-kubelet-client"),
         "kubelet-certificate-authority": layout.certificate("ca"),

@@ -1,6 +1,7 @@
-"""Two tiny images, made from Debian's static busybox pushed to the local registry over its HTTP API.
+"""Three tiny images, pushed to the local registry over its HTTP API.
 
-`busybox` is the shell of the storage provisioner's helper pods and of tests; `pause` holds a pod's namespaces.
+`pause` holds a pod's namespaces, `busybox` (Debian's static one) is the shell of the storage provisioner's helper pods,
+`kubectl` is that shell with our kubectl, for tests that talk to the API server from within a pod.
 """
 
 import gzip
@@ -13,24 +14,23 @@ import tarfile
 import urllib.error
 import urllib.request
 
-from .layout import REGISTRY, REGISTRY_ADDRESS
-from .node import PAUSE_IMAGE, SHELL_IMAGE
+from .layout import REGISTRY, REGISTRY_ADDRESS, Layout
+from .node import KUBECTL_IMAGE, PAUSE_IMAGE, SHELL_IMAGE
 from .report import step
 
 _MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _BUSYBOX = "/bin/busybox"
 
 
-def ensure() -> None:
+def ensure(layout: Layout) -> None:
     """Pushes the images that the registry lacks."""
-    wanted = {PAUSE_IMAGE: [_BUSYBOX, "sleep", "infinity"], SHELL_IMAGE: [_BUSYBOX, "sh"]}
-    missing = {image: entrypoint for image, entrypoint in wanted.items() if not exists(image)}
-    if not missing:
-        return
-    with step("push the images pause and busybox to the local registry"):
-        layer = _layer()
-        for image, entrypoint in missing.items():
-            _push(image, layer, entrypoint)
+    sleep, shell = [_BUSYBOX, "sleep", "infinity"], [_BUSYBOX, "sh"]
+    wanted = {PAUSE_IMAGE: (sleep, [_shell]), SHELL_IMAGE: (shell, [_shell])}
+    wanted[KUBECTL_IMAGE] = (shell, [_shell, lambda: _kubectl(layout)])
+    for image, (entrypoint, layers) in wanted.items():
+        if not exists(image):
+            with step(f"push {image}"):
+                _push(image, [layer() for layer in layers], entrypoint)
 
 
 def exists(image: str) -> bool:
@@ -43,7 +43,14 @@ def _split(image: str) -> tuple[str, str]:
     return name, tag
 
 
-def _layer() -> bytes:
+def _kubectl(layout: Layout) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        _add_file(tar, "bin/kubectl", (layout.bin / "kubectl").read_bytes(), 0o755)
+    return buffer.getvalue()
+
+
+def _shell() -> bytes:
     """A tar of busybox, a link for each of its programs, and the few files that programs expect."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -56,6 +63,8 @@ def _layer() -> bytes:
                 link = _entry(f"bin/{applet}", tarfile.SYMTYPE, 0o777)
                 link.linkname = "busybox"
                 tar.addfile(link)
+        # Without this a static program asks for name services that need shared libraries.
+        _add_file(tar, "etc/nsswitch.conf", b"hosts: files dns\n", 0o644)
         _add_file(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n", 0o644)
     return buffer.getvalue()
 
@@ -72,20 +81,18 @@ def _add_file(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> Non
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _push(image: str, layer: bytes, entrypoint: list[str]) -> None:
+def _push(image: str, layers: list[bytes], entrypoint: list[str]) -> None:
     name, tag = _split(image)
     config = {
         "architecture": _architecture(),
         "os": "linux",
         "config": {"Entrypoint": entrypoint, "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
     }
-    described = [
-        (json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json"),
-        (gzip.compress(layer, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip"),
-    ]
-    first, *layers = [_upload(name, blob) | {"mediaType": kind} for blob, kind in described]
-    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "config": first, "layers": layers}
+    described = _upload(name, json.dumps(config).encode()) | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+    kind = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip"}
+    packed = [_upload(name, gzip.compress(layer, compresslevel=1, mtime=0)) | kind for layer in layers]
+    manifest = {"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "config": described, "layers": packed}
     _request("PUT", f"/v2/{name}/manifests/{tag}", json.dumps(manifest).encode(), kind=_MANIFEST_TYPE)
 
 

@@ -10,6 +10,7 @@ from .layout import (
     CLUSTER_DOMAIN,
     CONTAINERD_SOCKET,
     CONTAINERD_STATE,
+    KUBERNETES_VERSION,
     NODE_ADDRESS,
     NODE_NAME,
     POD_CIDR,
@@ -25,6 +26,7 @@ from .processes import Daemon
 CNI_NETWORK = "alignment-cluster"
 PAUSE_IMAGE = f"{REGISTRY}/pause:1"
 SHELL_IMAGE = f"{REGISTRY}/busybox:1"
+KUBECTL_IMAGE = f"{REGISTRY}/kubectl:{KUBERNETES_VERSION}"
 PROVISIONER_NAMESPACE = "local-path-storage"
 
 
@@ -167,17 +169,20 @@ def kube_proxy(layout: Layout) -> Daemon:
         "oomScoreAdj": 0,
     }
     path = _write(layout, "kube-proxy.json", config)
-    return Daemon("kube-proxy", [_program(layout, "kube-proxy"), f"--config={path}"], reads=(path,))
+    return Daemon(
+        "kube-proxy", [_program(layout, "kube-proxy"), f"--config={path}"], reads=(path, layout.pki / "kube-proxy.crt")
+    )
 
 
 def coredns(layout: Layout) -> Daemon:
     """Answers for the cluster's names, NXDOMAIN for every other: no query goes to the machine's name servers."""
     path = layout.config / "Corefile"
     path.write_text(_COREFILE.format(kubeconfig=layout.kubeconfig_of("coredns")))
-    return Daemon("coredns", [_program(layout, "coredns"), "-conf", str(path)], reads=(path,))
+    reads = (path, layout.pki / "coredns.crt")
+    return Daemon("coredns", [_program(layout, "coredns"), "-conf", str(path)], reads=reads)
 
 
-_COREFILE = f""".:53 {{{{
+_COREFILE = f"""{CLUSTER_DOMAIN} in-addr.arpa {{{{
     bind {NODE_ADDRESS}
     errors
     ready {NODE_ADDRESS}:8181
@@ -187,7 +192,10 @@ _COREFILE = f""".:53 {{{{
         pods insecure
         ttl 5
     }}}}
-    template ANY ANY . {{{{
+}}}}
+. {{{{
+    bind {NODE_ADDRESS}
+    template ANY ANY {{{{
         rcode NXDOMAIN
     }}}}
 }}}}
@@ -209,7 +217,7 @@ def storage_provisioner(layout: Layout) -> Daemon:
         *(_program(layout, "local-path-provisioner"), "start", f"--config={path}", f"--helper-image={SHELL_IMAGE}"),
         *(f"--kubeconfig={layout.kubeconfig_of('local-path-provisioner')}", f"--namespace={PROVISIONER_NAMESPACE}"),
     ]
-    return Daemon("local-path-provisioner", argv, reads=(path,))
+    return Daemon("local-path-provisioner", argv, reads=(path, layout.pki / "local-path-provisioner.crt"))
 
 
 def _program(layout: Layout, name: str) -> str:

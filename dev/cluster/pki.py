@@ -1,4 +1,4 @@
-"""The cluster's certificates and kubeconfigs: a CA for Kubernetes, one for etcd, a client certificate each.
+"""The cluster's certificates and kubeconfigs: a CA each for Kubernetes, etcd and aggregated APIs.
 
 Nobody is anonymous, and nobody has more than its role: components carry the names that Kubernetes' own RBAC knows.
 """
@@ -13,6 +13,8 @@ from .layout import API_SERVER, API_SERVICE_ADDRESS, CLUSTER_DOMAIN, NODE_ADDRES
 from .report import ClusterError, step
 
 DAYS = 365
+AUTHORITIES = ("ca", "etcd-ca", "front-proxy-ca")
+FRONT_PROXY = "front-proxy-client"
 _RENEW_BELOW_SECONDS = 30 * 86400
 
 
@@ -54,6 +56,7 @@ OTHERS = (
     Certificate("apiserver", "ca", "kube-apiserver", names=_API_NAMES),
     Certificate("apiserver-kubelet-client", "ca", "kube-apiserver-kubelet-client"),
     Certificate("kubelet-server", "ca", _NODE_USER, "system:nodes", (f"IP:{NODE_ADDRESS}", f"DNS:{NODE_NAME}")),
+    Certificate("front-proxy-client", "front-proxy-ca", FRONT_PROXY),
     Certificate("etcd-server", "etcd-ca", "etcd", names=(f"IP:{NODE_ADDRESS}",)),
     Certificate("apiserver-etcd-client", "etcd-ca", "kube-apiserver"),
 )
@@ -65,7 +68,7 @@ def ensure(layout: Layout) -> None:
         with step("make certificates and kubeconfigs"):
             shutil.rmtree(layout.pki, ignore_errors=True)
             layout.pki.mkdir(parents=True, mode=0o700)
-            for authority in ("ca", "etcd-ca"):
+            for authority in AUTHORITIES:
                 _make_authority(layout, authority)
             for certificate in USERS + OTHERS:
                 _issue(layout, certificate)
@@ -88,29 +91,24 @@ def _complete(layout: Layout) -> bool:
 
 
 def _make_authority(layout: Layout, name: str) -> None:
-    _openssl(
-        *("req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-subj", f"/CN=alignment-cluster-{name}", "-days", str(DAYS)),
-        *(
-            "-addext",
-            "keyUsage=critical,keyCertSign,cRLSign",
-            "-keyout",
-            layout.key(name),
-            "-out",
-            layout.certificate(name),
-        ),
-    )
+    _certify(layout, name, f"/CN=alignment-cluster-{name}", "keyUsage=critical,keyCertSign,cRLSign")
 
 
 def _issue(layout: Layout, leaf: Certificate) -> None:
-    alternative = ("-addext", f"subjectAltName={','.join(leaf.names)}") if leaf.names else ()
+    extensions = ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature"]
+    extensions += ["extendedKeyUsage=serverAuth,clientAuth"]
+    extensions += [f"subjectAltName={','.join(leaf.names)}"] if leaf.names else []
+    _certify(layout, leaf.name, leaf.subject(), *extensions, issuer=leaf.issuer)
+
+
+def _certify(layout: Layout, name: str, subject: str, *extensions: str, issuer: str = "") -> None:
+    """A new P-256 key and its certificate, signed by `issuer` or by itself."""
+    signer = ("-CA", layout.certificate(issuer), "-CAkey", layout.key(issuer)) if issuer else ()
     _openssl(
-        *("req", "-x509", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-subj", leaf.subject(), "-days", str(DAYS)),
-        *("-CA", layout.certificate(leaf.issuer), "-CAkey", layout.key(leaf.issuer)),
-        *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,digitalSignature"),
-        *("-addext", "extendedKeyUsage=serverAuth,clientAuth", *alternative),
-        *("-keyout", layout.key(leaf.name), "-out", layout.certificate(leaf.name)),
+        *("req", "-x509", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-subj", subject, "-days", str(DAYS), *signer),
+        *(argument for extension in extensions for argument in ("-addext", extension)),
+        *("-keyout", layout.key(name), "-out", layout.certificate(name)),
     )
 
 

@@ -1,6 +1,9 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help cluster down stop status
+.PHONY: help setup lint types unit contract integration e2e test cluster down stop status
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest --durations=10
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,3 +19,34 @@ stop:  ## remove the cluster from this machine, keep its objects and volumes for
 
 status:  ## say what of the cluster runs
 	@python3 -m dev.cluster status
+
+setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from uv.lock
+
+.venv/.ready: pyproject.toml uv.lock
+	@echo "== Python environment: .venv from uv.lock (PyTorch included: about 6 GB)"
+	@python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed: $$(python3 --version) found"; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet uv==0.13.9
+	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --all-extras --all-groups
+	@touch $@
+
+lint: setup  ## style, and who may import whom
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	.venv/bin/lint-imports
+
+types: setup  ## static types
+	$(PYTHON) -m mypy
+
+unit: setup  ## the pure core
+	$(PYTEST) tests/unit
+
+contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
+	$(PYTEST) tests/contract
+
+integration: setup cluster  ## the operator against a real API server
+	$(PYTEST) tests/integration
+
+e2e: setup cluster images  ## real pods on the real cluster
+	$(PYTEST) tests/e2e

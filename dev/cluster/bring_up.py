@@ -24,8 +24,8 @@ from . import (
     teardown,
     tools,
 )
-from .layout import CONTAINERD_SOCKET, MACHINE, OWNER, Layout
-from .processes import Daemon
+from .layout import CONTAINERD_SOCKET, MACHINE, OWNER, REGISTRY_ADDRESS, Layout
+from .processes import Daemon, answers
 from .report import ClusterError, say, step, wait_for
 
 _LOCK = Path("/run/alignment-cluster.lock")
@@ -99,7 +99,7 @@ def _start(layout: Layout) -> None:
     _run(layout, node.containerd(layout))
     _start_etcd(layout)
     _run(layout, control_plane.api_server(layout))
-    wait_for("registry", lambda: _registry_answers(layout), 20)
+    _wait(layout, "registry", lambda: answers(f"http://{REGISTRY_ADDRESS}/v2/"), 20)
     images.ensure(layout)
     with step("wait for the API server"):
         _wait(layout, "kube-apiserver", lambda: api.is_ready(layout), 90)
@@ -111,6 +111,10 @@ def _start(layout: Layout) -> None:
         _run(layout, daemon)
     with step("wait for the node to be ready"):
         _wait(layout, "kubelet", lambda: api.node_is_ready(layout), 60)
+    _run(layout, node.kube_proxy(layout))  # it asks once for the node's address, so the node must be registered
+    with step("wait for services and names"):
+        _wait(layout, "kube-proxy", lambda: answers(node.PROXY_HEALTH), 30)
+        _wait(layout, "coredns", lambda: answers(node.DNS_HEALTH), 30)
     gpus.restore(layout)
 
 
@@ -119,7 +123,6 @@ def _needs_api_server(layout: Layout) -> list[Daemon]:
         control_plane.controller_manager(layout),
         control_plane.scheduler(layout),
         node.kubelet(layout),
-        node.kube_proxy(layout),
         node.coredns(layout),
         node.storage_provisioner(layout),
     ]
@@ -146,14 +149,6 @@ def _wait(layout: Layout, name: str, ready, seconds: float) -> None:
         return ready()
 
     wait_for(name, ready_or_dead, seconds)
-
-
-def _registry_answers(layout: Layout) -> bool:
-    processes.check_alive("registry", layout.log)
-    try:
-        return images.exists(node.PAUSE_IMAGE) in (True, False)
-    except OSError:
-        return False
 
 
 def _containers(*arguments: str) -> subprocess.CompletedProcess[str]:

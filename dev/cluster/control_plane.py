@@ -1,9 +1,9 @@
 """Command lines of etcd, the API server, the controller manager and the scheduler."""
 
-import json
 import os
 from pathlib import Path
 
+from .files import write_json
 from .layout import CLUSTER_DOMAIN, ETCD_SERVER, NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, Layout
 from .pki import FRONT_PROXY
 from .processes import Daemon
@@ -40,8 +40,7 @@ def etcd(layout: Layout) -> Daemon:
 
 
 def api_server(layout: Layout) -> Daemon:
-    policy = layout.config / "audit-policy.json"
-    policy.write_text(json.dumps(_AUDIT_POLICY, indent=1))
+    policy = write_json(layout.config / "audit-policy.json", _AUDIT_POLICY)
     flags = {
         "bind-address": NODE_ADDRESS,
         "advertise-address": NODE_ADDRESS,  # pods reach it through the service `kubernetes`; loopback would refuse them
@@ -87,7 +86,7 @@ def api_server(layout: Layout) -> Daemon:
 
 
 # Metadata of every request, without bodies: tests count an operator's requests with it.
-_AUDIT_POLICY = {
+_AUDIT_POLICY: dict[str, object] = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],

@@ -1,11 +1,9 @@
 """What runs on the node, with its configuration: registry, containerd, kubelet, kube-proxy, CoreDNS, provisioner."""
 
-import json
 import os
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
 
+from .files import write, write_json
 from .layout import (
     CLUSTER_DOMAIN,
     CONTAINERD_SOCKET,
@@ -27,6 +25,8 @@ CNI_NETWORK = "alignment-cluster"
 PAUSE_IMAGE = f"{REGISTRY}/pause:1"
 SHELL_IMAGE = f"{REGISTRY}/busybox:1"
 KUBECTL_IMAGE = f"{REGISTRY}/kubectl:{KUBERNETES_VERSION}"
+PROXY_HEALTH = f"http://{NODE_ADDRESS}:10256/healthz"
+DNS_HEALTH = f"http://{NODE_ADDRESS}:8181/ready"
 PROVISIONER_NAMESPACE = "local-path-storage"
 
 
@@ -40,20 +40,18 @@ def registry(layout: Layout) -> Daemon:
         "storage": {"filesystem": {"rootdirectory": str(blobs)}, "delete": {"enabled": True}},
         "http": {"addr": REGISTRY_ADDRESS},
     }
-    path = _write(layout, "registry.json", config)
+    path = write_json(layout.config / "registry.json", config)
     environment = {"OTEL_TRACES_EXPORTER": "none"}  # its default sends traces to a collector that is not there
     return Daemon("registry", [_program(layout, "registry"), "serve", str(path)], environment, reads=(path,))
 
 
 def containerd(layout: Layout) -> Daemon:
     hosts, endpoint = layout.config / "registries", f"http://{REGISTRY_ADDRESS}"
-    (hosts / REGISTRY).mkdir(parents=True, exist_ok=True)
-    (hosts / REGISTRY / "hosts.toml").write_text(
-        f'server = "{endpoint}"\n[host."{endpoint}"]\n  capabilities = ["pull", "resolve"]\n'
-    )
-    _write(layout, "cni/10-pods.conflist", _CNI | {"plugins": [_ptp(layout)]})
-    path = layout.config / "containerd.toml"
-    path.write_text(_CONTAINERD.format(root=layout.containerd, hosts=hosts, cni=layout.config / "cni"))
+    hosts_file = f'server = "{endpoint}"\n[host."{endpoint}"]\n  capabilities = ["pull", "resolve"]\n'
+    write(hosts / REGISTRY / "hosts.toml", hosts_file)
+    write_json(layout.config / "cni/10-pods.conflist", _CNI | {"plugins": [_ptp(layout)]})
+    text = _CONTAINERD.format(root=layout.containerd, hosts=hosts, cni=layout.config / "cni")
+    path = write(layout.config / "containerd.toml", text)
     program = shutil.which("containerd") or "/usr/bin/containerd"
     return Daemon("containerd", [program, "--config", str(path)], reads=(path,))
 
@@ -139,7 +137,7 @@ def kubelet(layout: Layout) -> Daemon:
         "syncFrequency": "10s",
         "shutdownGracePeriod": "0s",
     }
-    path = _write(layout, "kubelet.json", config)
+    path = write_json(layout.config / "kubelet.json", config)
     layout.kubelet.mkdir(parents=True, exist_ok=True)
     argv = [
         _program(layout, "kubelet"),
@@ -168,7 +166,7 @@ def kube_proxy(layout: Layout) -> Daemon:
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "oomScoreAdj": 0,
     }
-    path = _write(layout, "kube-proxy.json", config)
+    path = write_json(layout.config / "kube-proxy.json", config)
     return Daemon(
         "kube-proxy", [_program(layout, "kube-proxy"), f"--config={path}"], reads=(path, layout.pki / "kube-proxy.crt")
     )
@@ -176,8 +174,7 @@ def kube_proxy(layout: Layout) -> Daemon:
 
 def coredns(layout: Layout) -> Daemon:
     """Answers for the cluster's names, NXDOMAIN for every other: no query goes to the machine's name servers."""
-    path = layout.config / "Corefile"
-    path.write_text(_COREFILE.format(kubeconfig=layout.kubeconfig_of("coredns")))
+    path = write(layout.config / "Corefile", _COREFILE.format(kubeconfig=layout.kubeconfig_of("coredns")))
     reads = (path, layout.pki / "coredns.crt")
     return Daemon("coredns", [_program(layout, "coredns"), "-conf", str(path)], reads=reads)
 
@@ -212,7 +209,7 @@ def storage_provisioner(layout: Layout) -> Daemon:
             "local-path-shared": {"sharedFileSystemPath": str(layout.volumes)},
         }
     }
-    path = _write(layout, "local-path.json", config)
+    path = write_json(layout.config / "local-path.json", config)
     argv = [
         *(_program(layout, "local-path-provisioner"), "start", f"--config={path}", f"--helper-image={SHELL_IMAGE}"),
         *(f"--kubeconfig={layout.kubeconfig_of('local-path-provisioner')}", f"--namespace={PROVISIONER_NAMESPACE}"),
@@ -222,11 +219,3 @@ def storage_provisioner(layout: Layout) -> Daemon:
 
 def _program(layout: Layout, name: str) -> str:
     return os.path.realpath(layout.bin / name)
-
-
-def _write(layout: Layout, name: str, content: Mapping[str, object]) -> Path:
-    """JSON is YAML, which all of these programs read."""
-    path = layout.config / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1))
-    return path

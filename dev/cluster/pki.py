@@ -3,12 +3,11 @@
 Nobody is anonymous, and nobody has more than its role: components carry the names that Kubernetes' own RBAC knows.
 """
 
-import json
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
+from .files import write_json
 from .layout import API_SERVER, API_SERVICE_ADDRESS, CLUSTER_DOMAIN, NODE_ADDRESS, NODE_NAME, Layout
 from .report import ClusterError, step
 
@@ -76,10 +75,9 @@ def ensure(layout: Layout) -> None:
             _openssl(
                 "rsa", "-in", layout.key("service-account"), "-pubout", "-out", str(layout.pki / "service-account.pub")
             )
-    layout.config.mkdir(parents=True, exist_ok=True)
     for user in USERS:
         path = layout.kubeconfig if user.name == "admin" else layout.kubeconfig_of(user.name)
-        write_private(path, _kubeconfig(layout, user))
+        write_json(path, _kubeconfig(layout, user), mode=0o600)
 
 
 def _complete(layout: Layout) -> bool:
@@ -118,22 +116,14 @@ def _openssl(*arguments: str) -> None:
         raise ClusterError(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
 
 
-def _kubeconfig(layout: Layout, user: Certificate) -> str:
+def _kubeconfig(layout: Layout, user: Certificate) -> dict[str, object]:
     cluster = {"server": API_SERVER, "certificate-authority": layout.certificate("ca")}
     identity = {"client-certificate": layout.certificate(user.name), "client-key": layout.key(user.name)}
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "local", "cluster": cluster}],
-            "users": [{"name": user.name, "user": identity}],
-            "contexts": [{"name": "local", "context": {"cluster": "local", "user": user.name}}],
-            "current-context": "local",
-        },
-        indent=1,
-    )
-
-
-def write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "local", "cluster": cluster}],
+        "users": [{"name": user.name, "user": identity}],
+        "contexts": [{"name": "local", "context": {"cluster": "local", "user": user.name}}],
+        "current-context": "local",
+    }

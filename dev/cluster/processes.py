@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def check_alive(name: str, logs: Path) -> None:
         return
     lines = (logs / f"{name}.log").read_text(errors="replace").splitlines()[-15:]
     raise ClusterError(f"{name} died; the end of {logs / name}.log:\n" + "\n".join(lines))
+
+
+def answers(url: str) -> bool:
+    """Whether a server on this machine says 200, past any proxy of the environment."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def alive(record: Record) -> bool:

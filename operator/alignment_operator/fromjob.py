@@ -41,6 +41,13 @@ def resolve(name: str, upstream: UpstreamView | None) -> FromJob:
     return FromJob(_base(name, upstream), _path(upstream, artifacts["adapter"]))
 
 
+def volume(name: str, upstream: UpstreamView | None) -> Mapping[str, Any]:
+    """The volume that holds the job's output. Raises SpecProblem when the job is gone."""
+    if upstream is None or upstream.volume is None:
+        raise SpecProblem(PATH, f"AlignmentJob {name} does not exist, so the volume of its output is not known.")
+    return upstream.volume
+
+
 def _expected(upstream: UpstreamView) -> Mapping[str, str]:
     """What the trainer leaves (docs/contract/README.md), for a result that does not list it."""
     if upstream.merged:

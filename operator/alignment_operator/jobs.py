@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import labels, pods
+from . import labels, overlay, pods
 from .api.alignmentjob import AlignmentJob, Spec
-from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL
+from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, TEMPLATE_ANNOTATION
 from .failures import pod_failure_policy
 from .recipe import Recipe
 from .recipe import child_name as child_name
 from .settings import Settings
+from .views import UpstreamView
 
 Json = dict[str, Any]
 
@@ -47,10 +48,11 @@ def service(job: AlignmentJob, run: int, settings: Settings) -> Json | None:
     }
 
 
-def job(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) -> Json:
-    """The Job of a run. Raises SpecProblem (see `pods.template`)."""
+def job(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings, upstream: UpstreamView | None = None) -> Json:
+    """The Job of a run; `upstream`: the job that `spec.model.fromJob` names. Raises SpecProblem like `pods.template`."""
     metadata = labels.metadata(job, run)
     metadata["labels"] |= queue_labels(job.spec)
+    metadata["annotations"] = {TEMPLATE_ANNOTATION: overlay.digest(job.spec.pod_template)}
     spec = {
         "completionMode": "Indexed",
         "completions": job.spec.nodes,
@@ -60,7 +62,7 @@ def job(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) -> Json
         # a replacement starts only when its predecessor has ended: two would write one folder
         "podReplacementPolicy": "Failed",
         "suspend": bool(job.spec.queue_name) or job.spec.suspend,
-        "template": pods.template(job, recipe, run, settings),
+        "template": pods.template(job, run, settings, upstream),
     }
     if job.spec.nodes > 1:
         # index 0 saves, merges and pushes; the others may be stopped then

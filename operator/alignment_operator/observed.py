@@ -19,6 +19,7 @@ from .api.constants import (
     PRIORITY_CLASS_LABEL,
     QUEUE_LABEL,
     RUN_LABEL,
+    TEMPLATE_ANNOTATION,
 )
 from .views import Condition as Condition
 from .views import JobEvent as JobEvent
@@ -63,6 +64,7 @@ def project_job(obj: Object) -> JobView:
         queue_name=labels.get(QUEUE_LABEL),
         priority_class=labels.get(PRIORITY_CLASS_LABEL),
         deleting="deletionTimestamp" in meta,
+        template_digest=(meta.get("annotations") or {}).get(TEMPLATE_ANNOTATION, ""),
         ours=labels.get(MANAGED_BY_LABEL) == MANAGER and owner.get("kind") == KIND,
     )
 

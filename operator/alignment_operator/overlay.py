@@ -6,6 +6,7 @@ cannot do without is reserved: touching it is refused with the field's path and 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -17,6 +18,7 @@ from .api.constants import (
     RESERVED_LABEL_PREFIXES,
     RESERVED_VOLUME_PREFIX,
 )
+from .api.podtemplate import PodTemplate
 from .problems import SpecProblem
 
 Json = dict[str, Any]
@@ -79,6 +81,12 @@ def apply(template: Json, overlay: Mapping[str, Any] | None) -> Json:
     _check_metadata(overlay.get("metadata") or {})
     _check_pod(overlay.get("spec") or {})
     return merge(template, overlay)
+
+
+def digest(template: PodTemplate | None) -> str:
+    """Of the podTemplate as the user wrote it: kept on the Job, to tell a later change."""
+    written = template.model_dump_json(by_alias=True, exclude_none=True) if template else ""
+    return hashlib.sha256(written.encode()).hexdigest()[:12]
 
 
 def merge(base: Any, patch: Any, key: str = "") -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import overlay
+from . import fromjob, overlay
 from .api.alignmentjob import AlignmentJob, Spec
 from .api.constants import CONFIG_PATH, CONTAINER
-from .fromjob import FROM_JOB_MOUNT
 from .labels import of_run
 from .problems import SpecProblem
-from .recipe import OUTPUT_MOUNT, Recipe, child_name
+from .recipe import OUTPUT_MOUNT, child_name
 from .settings import PodSettings, Settings
+from .views import UpstreamView
 
 Json = dict[str, Any]
 
@@ -30,10 +30,11 @@ HOME_ENV = {
 }
 
 
-def template(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) -> Json:
+def template(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None = None) -> Json:
     """`spec.template` of the Job, with the user's podTemplate merged in.
 
-    Raises SpecProblem where the podTemplate or `spec.resources` touch what is the operator's.
+    `upstream`: the job that `spec.model.fromJob` names. Raises SpecProblem where the podTemplate or `spec.resources`
+    touch what is the operator's, and when the upstream job is gone.
     """
     pods = settings.pods
     spec: Json = {
@@ -42,8 +43,8 @@ def template(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) ->
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": _pod_security(pods),
-        "containers": [_container(job, recipe, run, settings)],
-        "volumes": _volumes(job, recipe, run, settings),
+        "containers": [_container(job, run, settings)],
+        "volumes": _volumes(job, run, settings, upstream),
     }
     if job.spec.nodes > 1:
         spec["subdomain"] = child_name(job.metadata.name, run)
@@ -68,7 +69,7 @@ def _pod_security(pods: PodSettings) -> Json:
     return security
 
 
-def _container(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) -> Json:
+def _container(job: AlignmentJob, run: int, settings: Settings) -> Json:
     spec = job.spec
     container: Json = {
         "name": CONTAINER,
@@ -84,7 +85,7 @@ def _container(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) 
         "terminationMessagePath": "/dev/termination-log",
         # a process that dies without a word (another image, a crash at import) at least leaves its log's tail
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(recipe, settings),
+        "volumeMounts": _mounts(spec, settings),
     }
     policy = spec.image_pull_policy or settings.pods.image_pull_policy
     if policy:
@@ -148,7 +149,7 @@ def _resources(spec: Spec, pods: PodSettings) -> Json:
     return resources
 
 
-def _mounts(recipe: Recipe, settings: Settings) -> list[Json]:
+def _mounts(spec: Spec, settings: Settings) -> list[Json]:
     mounts: list[Json] = [
         {"name": "alignment-config", "mountPath": CONFIG_PATH, "readOnly": True},
         {"name": "alignment-output", "mountPath": OUTPUT_MOUNT},
@@ -158,12 +159,12 @@ def _mounts(recipe: Recipe, settings: Settings) -> list[Json]:
     ]
     if settings.progress.url:
         mounts.append({"name": "alignment-token", "mountPath": TOKEN_DIR, "readOnly": True})
-    if recipe.from_job_volume:
-        mounts.append({"name": "alignment-from-job", "mountPath": FROM_JOB_MOUNT, "readOnly": True})
+    if spec.model.from_job:
+        mounts.append({"name": "alignment-from-job", "mountPath": fromjob.FROM_JOB_MOUNT, "readOnly": True})
     return mounts
 
 
-def _volumes(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) -> list[Json]:
+def _volumes(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None) -> list[Json]:
     shm = {"medium": "Memory"} | ({"sizeLimit": settings.pods.shm_size} if settings.pods.shm_size else {})
     volumes: list[Json] = [
         {"name": "alignment-config", "configMap": {"name": child_name(job.metadata.name, run), "defaultMode": 0o444}},
@@ -174,8 +175,8 @@ def _volumes(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings) ->
     ]
     if settings.progress.url:
         volumes.append({"name": "alignment-token", "projected": _token(settings)})
-    if recipe.from_job_volume:
-        volumes.append({"name": "alignment-from-job", **recipe.from_job_volume})
+    if job.spec.model.from_job:
+        volumes.append({"name": "alignment-from-job", **fromjob.volume(job.spec.model.from_job, upstream)})
     return volumes
 
 

@@ -47,10 +47,7 @@ NOT_HASHED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Both files of a run, as data and as text.
-
-    `digest`: 12 hex digits over both less paths. `from_job_volume`: the upstream job's, to mount read-only.
-    """
+    """Both files of a run, as data and as text. `digest`: 12 hex digits over both less paths."""
 
     recipe: dict[str, Any]
     run: dict[str, Any]
@@ -58,7 +55,6 @@ class Recipe:
     output_path: str
     recipe_yaml: str
     run_yaml: str
-    from_job_volume: dict[str, Any] | None = None
 
 
 def build(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None = None) -> Recipe:
@@ -73,8 +69,7 @@ def build(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamVie
     digest = _digest(recipe, runfile)
     path = _output_path(job, run, digest)
     recipe["output_dir"] = runfile["outputPath"] = path
-    volume = dict(upstream.volume or {}) if base and upstream else None
-    return Recipe(recipe, runfile, digest, path, _recipe_yaml(job.spec, method, recipe), _yaml(runfile), volume)
+    return Recipe(recipe, runfile, digest, path, _recipe_yaml(job.spec, method, recipe), _yaml(runfile))
 
 
 def method_of(spec: Spec) -> Method:

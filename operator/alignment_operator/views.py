@@ -51,6 +51,7 @@ class JobView:
     priority_class: str | None = None
     deleting: bool = False
     ours: bool = False
+    template_digest: str = ""
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type when it is true."""

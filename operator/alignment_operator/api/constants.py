@@ -16,6 +16,8 @@ CRD_NAME: Final = f"{PLURAL}.{GROUP}"
 JOB_LABEL: Final = f"{GROUP}/job"
 RUN_LABEL: Final = f"{GROUP}/run"
 METHOD_LABEL: Final = f"{GROUP}/method"
+# On the child Job: digest of the podTemplate that it was made with.
+TEMPLATE_ANNOTATION: Final = f"{GROUP}/pod-template"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"  # its value is MANAGER
 # Kueue reads these from the child Job.
 QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"

@@ -1,0 +1,129 @@
+"""Why a run that may run does not: what Kubernetes says about its pods, with the cure. Waiting is no failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .api.constants import Reason
+from .settings import Settings
+from .views import JobEvent, JobView, Observed, PodView
+
+NODE_SLACK = timedelta(seconds=30)  # beyond its grace, before a pod that does not end means a lost node
+IMAGE_REASONS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+}
+PULL_CURE = "Check spec.image, and the registry's Secret in spec.podTemplate.spec.imagePullSecrets."
+NODE_CURE = (
+    "If the node is gone for good, delete its Node object or taint it node.kubernetes.io/out-of-service; "
+    "the run then resumes on another node."
+)
+# (part of the message, cure); the first that is found
+REFUSED_CURES = (
+    ("exceeded quota", "Lower spec.resources, spec.gpusPerNode or spec.nodes, or have the namespace's quota raised."),
+    ("must specify", "The namespace's quota needs them: set spec.resources.requests and spec.resources.limits."),
+    ("violates PodSecurity", "Take out of spec.podTemplate what the namespace's Pod Security level forbids."),
+    ("serviceaccount", "Create that ServiceAccount, or correct spec.podTemplate.spec.serviceAccountName."),
+    ("PriorityClass", "Correct spec.priorityClassName."),
+    ("RuntimeClass", "Correct spec.podTemplate.spec.runtimeClassName."),
+    ("LimitRange", "Change spec.resources to fit the namespace's LimitRange."),
+    ("usage per", "Change spec.resources to fit the namespace's LimitRange."),
+)
+CONTAINER_CURES = (
+    ("secret", "Create that Secret, or correct spec.hub.secretName, spec.output.push.secretName or spec.podTemplate."),
+    ("configmap", "Create that ConfigMap, or correct spec.podTemplate."),
+    ("runAsNonRoot", "Set spec.podTemplate.spec.securityContext.runAsUser, or use an image that does not run as root."),
+)
+SCHEDULER_CURES = (
+    ("persistentvolumeclaim", "Create that claim, or correct spec.output.volume or spec.cache.volume."),
+    (
+        "unbound immediate",
+        "The claim of spec.output.volume or spec.cache.volume is not bound: look at its StorageClass.",
+    ),
+    (
+        "volume node affinity",
+        "The volume lies on another node: use one that several nodes reach in spec.output.volume.",
+    ),
+    ("resourceclaim", "Create that ResourceClaim, or correct spec.podTemplate.spec.resourceClaims."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """`reason` and `message` of the condition; `cure` names the field to change."""
+
+    reason: str
+    message: str
+    cure: str
+
+
+def find(observed: Observed, nodes: int, now: datetime, settings: Settings) -> tuple[Obstacle | None, float | None]:
+    """The obstacle that comes first in the life of a pod, and in how many seconds time alone may bring one."""
+    job = observed.job
+    if job is None or job.suspended:
+        return None, None
+    live = [pod for pod in observed.pods if not pod.ended]
+    found = [*_lost(live, now), *_refused(job, live, observed.events, nodes), *_waiting(live)]
+    late = timedelta(seconds=settings.unschedulable_seconds)
+    unscheduled = [pod for pod in live if not pod.scheduled[0] and pod.scheduled[1] == "Unschedulable" and pod.created]
+    found += [_unschedulable(pod) for pod in unscheduled if _since(pod.created, now) >= late]
+    soon = [(late - _since(pod.created, now)).total_seconds() for pod in unscheduled if _since(pod.created, now) < late]
+    soon += [(pod.gone_at + NODE_SLACK - now).total_seconds() for pod in live if pod.gone_at]
+    return (found[0] if found else None), min((max(s, 1.0) for s in soon if s > -1), default=None)
+
+
+def _since(time: datetime | None, now: datetime) -> timedelta:
+    return now - time if time else timedelta()
+
+
+def _lost(live: list[PodView], now: datetime) -> Iterator[Obstacle]:
+    for pod in live:
+        overdue = pod.gone_at is not None and pod.node is not None and now >= pod.gone_at + NODE_SLACK
+        if pod.node_lost or overdue:
+            state = "its pod cannot be removed" if overdue else "nothing is known of its pod"
+            yield Obstacle(Reason.NODE_LOST, f"Node {pod.node} does not answer; {state} ({pod.name}).", NODE_CURE)
+
+
+def _refused(job: JobView, live: list[PodView], events: tuple[JobEvent, ...], nodes: int) -> Iterator[Obstacle]:
+    """FailedCreate is news only while pods are missing, and newer than the last one that was made."""
+    if len(live) >= nodes or job.succeeded >= nodes:
+        return
+    made = max((pod.created for pod in live if pod.created), default=job.start_time or job.creation)
+    last = max((e for e in events if e.time), key=lambda e: e.time or datetime.min, default=None)
+    if last and last.time and (made is None or last.time >= made):
+        message = last.message.removeprefix("Error creating: ")
+        cure = _cure(message, REFUSED_CURES, "Correct what the message names in spec.podTemplate.")
+        yield Obstacle(Reason.POD_REFUSED, f"The API server refuses the pod: {message}", cure)
+
+
+def _waiting(live: list[PodView]) -> Iterator[Obstacle]:
+    for pod in live:
+        if pod.waiting is None:
+            continue
+        reason, message = pod.waiting
+        text = f"{reason} in pod {pod.name}" + (f": {message}" if message else "")
+        if reason in IMAGE_REASONS:
+            yield Obstacle(Reason.IMAGE_PULL, text, PULL_CURE)
+        elif reason.endswith("Error"):  # CreateContainerConfigError, RunContainerError, ...
+            cure = _cure(message, CONTAINER_CURES, "Correct what the message names in spec.podTemplate.")
+            yield Obstacle(Reason.POD_REFUSED, text, cure)
+
+
+def _unschedulable(pod: PodView) -> Obstacle:
+    cure = _cure(
+        pod.scheduled[2],
+        SCHEDULER_CURES,
+        "Lower spec.gpusPerNode, spec.resources or spec.nodes, or set tolerations or nodeSelector in spec.podTemplate.",
+    )
+    return Obstacle(Reason.UNSCHEDULABLE, f"No node takes pod {pod.name}: {pod.scheduled[2]}", cure)
+
+
+def _cure(message: str, cures: tuple[tuple[str, str], ...], otherwise: str) -> str:
+    return next((cure for part, cure in cures if part.lower() in message.lower()), otherwise)

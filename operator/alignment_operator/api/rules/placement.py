@@ -1,0 +1,233 @@
+"""Rules about what the operator adds: processes, volumes, the pod, the upload."""
+
+from alignment_operator.api.constants import (
+    CONTAINER,
+    RESERVED_ENV_PREFIXES,
+    RESERVED_LABEL_PREFIXES,
+    RESERVED_VOLUME_PREFIX,
+)
+from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, has, on, when
+
+__all__ = ["PLACEMENT_RULES"]
+
+LASTING = ("persistentVolumeClaim", "nfs", "hostPath", "csi")
+PASSING = ("emptyDir", "ephemeral")
+READ_ONLY = ("secret", "configMap", "image", "projected", "downwardAPI")
+
+# field of a pod -> where its value comes from instead
+RESERVED_POD_FIELDS = {
+    "restartPolicy": "failed pods are replaced by the Job: it is always Never",
+    "activeDeadlineSeconds": "set spec.activeDeadlineSeconds",
+    "terminationGracePeriodSeconds": "set spec.terminationGracePeriodSeconds",
+    "priorityClassName": "set spec.priorityClassName",
+    "automountServiceAccountToken": "pods of a job hold no API credentials",
+    "hostname": "an Indexed Job names its pods",
+    "subdomain": "pods find each other by the Service of the run",
+    "hostPID": "a trainer may not see the node's processes",
+    "shareProcessNamespace": "the trainer must be the container's first process",
+    "ephemeralContainers": "use kubectl debug",
+}
+RESERVED_CONTAINER_FIELDS = {
+    "image": "set spec.image",
+    "imagePullPolicy": "set spec.imagePullPolicy",
+    "command": "the operator starts the trainer",
+    "args": "the recipe is made from the spec",
+    "resources": "set spec.resources and spec.gpusPerNode",
+    "securityContext": "trainers always run restricted",
+    "workingDir": "the trainer's folder is spec.output",
+    "lifecycle": "the trainer handles its own end",
+    "livenessProbe": "set spec.hangTimeoutSeconds",
+    "readinessProbe": "a trainer serves nothing",
+    "startupProbe": "set spec.hangTimeoutSeconds",
+    "terminationMessagePath": "the result is read from it",
+    "terminationMessagePolicy": "the result is read from it",
+}
+
+
+def _volume(where: str, refused: dict[str, str]) -> list[Rule]:
+    rules = [
+        Rule(
+            f"{where.replace('.', '-')}-{kind}",
+            when(has(where), f"!has(self.{where}.{kind})"),
+            f"{why}: use a persistentVolumeClaim",
+            f"{where}.{kind}",
+            "checkpoints and the model are lost, or cannot be written",
+            FORBIDDEN,
+        )
+        for kind, why in refused.items()
+    ]
+    kinds = " + ".join(f"(has(self.{where}.{kind}) ? 1 : 0)" for kind in (*LASTING, *PASSING, *READ_ONLY))
+    count = Rule(
+        f"{where.replace('.', '-')}-one",
+        when(has(where), f"{kinds} == 1"),
+        f"set exactly one kind of volume: {', '.join(LASTING)}",
+        where,
+        "the API server refuses the pod",
+        REQUIRED,
+    )
+    return [*rules, count]
+
+
+_DIES = dict.fromkeys(PASSING, "dies with the pod")
+_CANNOT_WRITE = dict.fromkeys(READ_ONLY, "is read-only")
+
+OUTPUT_RULES = [
+    *_volume("output.volume", {**_DIES, **_CANNOT_WRITE}),
+    *_volume("cache.volume", _CANNOT_WRITE),
+    Rule(
+        "output-sub-path",
+        when(
+            has("output.subPath"),
+            "!self.output.subPath.startsWith('/') && !self.output.subPath.matches('(^|/)[.][.](/|$)')",
+        ),
+        "must be a relative path without ..",
+        "output.subPath",
+        "the output would leave the folder that the volume was given for",
+    ),
+    Rule(
+        "merge-adapter",
+        when(on("output.merge"), f"{TRAINS_ADAPTER} || {has('model.fromJob')}"),
+        "there is no adapter to merge: remove merge, or set model.usePeft: true",
+        "output.merge",
+        "nothing would be merged",
+    ),
+    Rule(
+        "push-token",
+        when(has("output.push"), f"has(self.output.push.secretName) || {has('hub')}"),
+        "the upload needs a token: set output.push.secretName, or spec.hub",
+        "output.push.secretName",
+        "the hub refuses the upload after hours of training",
+        REQUIRED,
+    ),
+]
+
+PROCESS_RULES = [
+    Rule(
+        "processes-per-gpu",
+        when("has(self.processesPerNode) && self.gpusPerNode > 0", "self.processesPerNode == self.gpusPerNode"),
+        "one process drives one GPU: remove processesPerNode, or set it to gpusPerNode",
+        "processesPerNode",
+        "ValueError: DPOTrainer does not support `nn.DataParallel`; with more processes, NCCL refuses a duplicate GPU",
+    ),
+    *(
+        Rule(
+            f"gpu-in-{kind}",
+            when(
+                has(f"resources.{kind}"),
+                f"!('nvidia.com/gpu' in self.resources.{kind}) && "
+                f"!(has(self.gpuResource) && self.gpuResource in self.resources.{kind})",
+            ),
+            "GPUs are counted by gpusPerNode (and named by gpuResource): remove them here",
+            f"resources.{kind}",
+            "two numbers of GPUs, one of which is ignored",
+            FORBIDDEN,
+        )
+        for kind in ("requests", "limits")
+    ),
+    Rule(
+        "unhealthy-limit",
+        when(
+            has("stopOnUnhealthy"), "has(self.stopOnUnhealthy.minRewardAccuracy) || has(self.stopOnUnhealthy.maxLoss)"
+        ),
+        "set minRewardAccuracy or maxLoss",
+        "stopOnUnhealthy",
+        "nothing would ever be unhealthy",
+        REQUIRED,
+    ),
+    Rule(
+        "unhealthy-accuracy",
+        when(has("stopOnUnhealthy.minRewardAccuracy"), "has(self.dpo) || has(self.orpo) || has(self.cpo)"),
+        "only dpo, orpo and cpo report rewards/accuracies: set maxLoss instead",
+        "stopOnUnhealthy.minRewardAccuracy",
+        "the metric never comes",
+    ),
+]
+
+_CONTAINERS = has("podTemplate.spec.containers")
+
+
+def _prefixed(variable: str, prefixes: tuple[str, ...]) -> str:
+    return " || ".join(f"{variable}.startsWith('{prefix}')" for prefix in prefixes)
+
+
+POD_RULES = [
+    *(
+        Rule(
+            f"pod-{field}",
+            when(has("podTemplate.spec"), f"!has(self.podTemplate.spec.{field})"),
+            f"reserved: {cure}",
+            f"podTemplate.spec.{field}",
+            "the operator's own value would be overwritten",
+            FORBIDDEN,
+        )
+        for field, cure in RESERVED_POD_FIELDS.items()
+    ),
+    Rule(
+        "pod-containers",
+        when(_CONTAINERS, f"self.podTemplate.spec.containers.all(c, c.name == '{CONTAINER}')"),
+        f"only the container {CONTAINER} can be overlaid: write a sidecar as an init container with restartPolicy: Always",
+        "podTemplate.spec.containers",
+        "a second container that does not end keeps the Job from ending",
+        FORBIDDEN,
+    ),
+    *(
+        Rule(
+            f"container-{field}",
+            when(_CONTAINERS, f"!self.podTemplate.spec.containers.exists(c, has(c.{field}))"),
+            f"{field} of the container {CONTAINER} is reserved: {cure}",
+            "podTemplate.spec.containers",
+            "the operator's own value would be overwritten",
+            FORBIDDEN,
+        )
+        for field, cure in RESERVED_CONTAINER_FIELDS.items()
+    ),
+    Rule(
+        "container-env",
+        when(
+            _CONTAINERS,
+            "!self.podTemplate.spec.containers.exists(c, has(c.env) && c.env.exists(e, "
+            f"{_prefixed('e.name', RESERVED_ENV_PREFIXES)}))",
+        ),
+        f"environment variables that start with {', '.join(RESERVED_ENV_PREFIXES)} are reserved: rename it",
+        "podTemplate.spec.containers",
+        "the operator's own value would be overwritten",
+        FORBIDDEN,
+    ),
+    Rule(
+        "container-mounts",
+        when(
+            _CONTAINERS,
+            "!self.podTemplate.spec.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, "
+            f"m.name.startsWith('{RESERVED_VOLUME_PREFIX}') || (has(m.mountPath) && "
+            "m.mountPath.startsWith('/etc/alignment'))))",
+        ),
+        f"volumes named {RESERVED_VOLUME_PREFIX}... and mounts below /etc/alignment are reserved: choose another",
+        "podTemplate.spec.containers",
+        "the recipe would be hidden",
+        FORBIDDEN,
+    ),
+    Rule(
+        "pod-volumes",
+        when(
+            has("podTemplate.spec.volumes"),
+            f"!self.podTemplate.spec.volumes.exists(v, v.name.startsWith('{RESERVED_VOLUME_PREFIX}'))",
+        ),
+        f"volume names that start with {RESERVED_VOLUME_PREFIX} are reserved: rename it",
+        "podTemplate.spec.volumes",
+        "the operator's own volume would be overwritten",
+        FORBIDDEN,
+    ),
+    Rule(
+        "pod-labels",
+        when(
+            has("podTemplate.metadata.labels"),
+            f"!self.podTemplate.metadata.labels.exists(key, {_prefixed('key', RESERVED_LABEL_PREFIXES)})",
+        ),
+        f"labels that start with {', '.join(RESERVED_LABEL_PREFIXES)} are reserved: remove it (a queue is spec.queueName)",
+        "podTemplate.metadata.labels",
+        "the operator and the Job controller find their pods by them",
+        FORBIDDEN,
+    ),
+]
+
+PLACEMENT_RULES = [*OUTPUT_RULES, *PROCESS_RULES, *POD_RULES]

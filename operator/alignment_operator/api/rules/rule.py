@@ -1,0 +1,63 @@
+"""What a rule is, and the few words that rules are written in.
+
+Expressions are core CEL (no Kubernetes extension functions): the API server and `render` evaluate the same text.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+INVALID: Literal["FieldValueInvalid"] = "FieldValueInvalid"
+FORBIDDEN: Literal["FieldValueForbidden"] = "FieldValueForbidden"
+REQUIRED: Literal["FieldValueRequired"] = "FieldValueRequired"
+Reason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"]
+
+# Present in every object that passes the schema: required, or with a default.
+PRESENT = {"model", "dataset", "output", "nodes", "gpusPerNode", "suspend", "backoffLimit"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition that every spec keeps. Paths and `self` are relative to `spec` (for change rules: to the object)."""
+
+    id: str
+    expression: str
+    message: str
+    path: str
+    why: str  # the TRL error that the rule pre-empts, or what happens without it
+    reason: Reason = INVALID
+
+
+def has(path: str) -> str:
+    """Return CEL: the field at this path is set. Optional parents are checked on the way."""
+    parts = path.split(".")
+    steps = [".".join(parts[: depth + 1]) for depth in range(len(parts)) if depth or parts[0] not in PRESENT]
+    return " && ".join(f"has(self.{step})" for step in steps) or "true"
+
+
+def get(path: str, default: str) -> str:
+    """Return CEL: the field's value, or the default if it is unset."""
+    return f"({has(path)} ? self.{path} : {default})"
+
+
+def on(path: str) -> str:
+    """Return CEL: the field is true."""
+    return f"({has(path)} && self.{path})"
+
+
+def when(condition: str, then: str) -> str:
+    """Return CEL: `then` must hold where `condition` does."""
+    return f"!({condition}) || ({then})"
+
+
+METHODS = ("dpo", "sft", "orpo", "cpo", "kto", "reward")
+TRAINS_ADAPTER = f"({on('model.usePeft')} || {has('model.adapterNameOrPath')})"
+QUANTIZED = f"({on('model.loadIn4bit')} || {on('model.loadIn8bit')})"
+STREAMING = f"({on('dataset.datasetStreaming')} || {on('dataset.streaming')})"
+STRATEGY = get("referenceModel.strategy", "'Auto'")
+EVALUATES = f"({get('training.evalStrategy', chr(39) + 'no' + chr(39))} != 'no')"
+PROCESSES = "(has(self.processesPerNode) ? self.processesPerNode : (self.gpusPerNode > 0 ? self.gpusPerNode : 1))"
+
+
+def precomputes(method: str) -> str:
+    """Return CEL: the reference log-probabilities of this method are computed before training."""
+    return f"({on(f'{method}.precomputeRefLogProbs')} || (has(self.{method}) && {STRATEGY} == 'Precomputed'))"

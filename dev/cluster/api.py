@@ -6,6 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from .layout import API_SERVER, NODE_NAME, Layout
@@ -26,11 +27,15 @@ def is_ready(layout: Layout) -> bool:
     return get(layout, "/readyz") == "ok"
 
 
-def node_is_ready(layout: Layout) -> bool:
+def node_is_ready(layout: Layout, since: datetime) -> bool:
+    """Whether the kubelet has said so after `since`: what it said before a restart is still in etcd."""
     node = get(layout, f"/api/v1/nodes/{NODE_NAME}") or {}
-    conditions = {condition["type"]: condition["status"] for condition in node.get("status", {}).get("conditions", [])}
     tainted = any(taint["key"].startswith("node.kubernetes.io/") for taint in node.get("spec", {}).get("taints", []))
-    return conditions.get("Ready") == "True" and not tainted
+    ready = [condition for condition in node.get("status", {}).get("conditions", []) if condition["type"] == "Ready"]
+    return not tainted and any(
+        condition["status"] == "True" and datetime.fromisoformat(condition["lastHeartbeatTime"]) >= since
+        for condition in ready
+    )
 
 
 def apply(layout: Layout, objects: Sequence[Mapping[str, Any]]) -> None:

@@ -110,7 +110,7 @@ def _start(layout: Layout) -> None:
     for daemon in _needs_api_server(layout):
         _run(layout, daemon)
     with step("wait for the node to be ready"):
-        _wait(layout, "kubelet", lambda: api.node_is_ready(layout), 60)
+        _wait(layout, "kubelet", lambda: api.node_is_ready(layout, processes.started_at("kubelet")), 60)
     _run(layout, node.kube_proxy(layout))  # it asks once for the node's address, so the node must be registered
     with step("wait for services and names"):
         _wait(layout, "kube-proxy", lambda: answers(node.PROXY_HEALTH), 30)

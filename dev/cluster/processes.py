@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .layout import RECORDS
@@ -78,6 +79,11 @@ def stop(name: str, grace: float = 10.0) -> bool:
                 break
     path.unlink(missing_ok=True)
     return running
+
+
+def started_at(name: str) -> datetime:
+    """When the daemon was started, to the second below."""
+    return datetime.fromtimestamp(int((RECORDS / f"{name}.json").stat().st_mtime), UTC)
 
 
 def is_running(name: str) -> bool:

@@ -1,13 +1,22 @@
 """Which run is the current one, and what must happen to it. Pure: the same input gives the same Decision.
 
-A run is one child Job, `NAME-rN`. A new one begins when there is none yet, and when `spec.rerun` differs from the token that the
-current run stands for (`status.rerun`). A run that ended is final: losing its Job makes no other.
+A run is one child Job, `NAME-rN`. A new one begins when there is none yet, and when `spec.rerun` differs from the token
+that the current run stands for (`status.rerun`). A run that ended is final: losing its Job makes no other.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
+from . import jobs
+from .api.alignmentjob import AlignmentJob
+from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, ConditionType, Reason
+from .observed import JobView, Observed, PodView, parse_time
 from .problems import SpecProblem
+from .recipe import Recipe, build
+from .settings import Settings
+
+POD_CHECK_SECONDS = 30.0  # a pod on a lost node never reports its end: look again even without an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +26,14 @@ class Decision:
     run           the number of the current run; 0 when there is none yet
     rerun         the `spec.rerun` that this run stands for
     new_run       the run begins with this decision: status is written afresh for it, progress and metrics are emptied
-    start         make the run's ConfigMap, Service and Job (after the status has been written); also when its Job was deleted by hand
+    start         make the run's ConfigMap, Service and Job after the status is written; also when the Job was deleted
     stop_run      a live run that must end before the next one: its Job is deleted
     delete_child  `ttlSecondsAfterFinished` is over: delete the Job (the terminal status is stored)
     patch         merge patch for the live Job: suspend, backoffLimit, activeDeadlineSeconds, queue and priority labels
     waiting       why no Job is made now (a reason constant of api.alignmentjob), with `message` for people
     problem       what makes this spec impossible; no Job is made
     output_path   of the run that starts now; None: unchanged
+    recipe        of the run that starts for the first time; None when it started before (its ConfigMap has it)
     look_again    seconds until time alone changes this decision; None: never
     """
 
@@ -38,4 +48,125 @@ class Decision:
     message: str = ""
     problem: SpecProblem | None = None
     output_path: str | None = None
+    recipe: Recipe | None = None
     look_again: float | None = None
+
+
+def decide(
+    job: AlignmentJob, observed: Observed, settings: Settings, now: datetime, refused: SpecProblem | None = None
+) -> Decision:
+    """What to do about this AlignmentJob.
+
+    `observed` is that of the run in `job.status.run`. `refused`: what the API server said about the Job of this spec.
+    """
+    status = job.status
+    run = status.run or 0
+    if run and status.job_name and job.spec.rerun != status.rerun:
+        return _replace_run(job, observed, settings, refused)
+    if run and status.rerun == job.spec.rerun and ended(job):
+        return _finished(job, observed.job, now)
+    if observed.job is not None and run:
+        return _live(job, observed.job)
+    if status.job_name:
+        return _restart(job, observed)
+    return _begin(job, observed, settings, max(run, 1), refused)
+
+
+def ended(job: AlignmentJob) -> bool:
+    """Whether the stored status says that the current run is over."""
+    over = (ConditionType.COMPLETE, ConditionType.FAILED)
+    return any(c.type in over and c.status == "True" for c in job.status.conditions or ())
+
+
+def finished(child: JobView) -> bool:
+    """Whether the Job controller has ended this Job."""
+    return child.condition("Complete") is not None or child.condition("Failed") is not None
+
+
+def _begin(
+    job: AlignmentJob, observed: Observed, settings: Settings, run: int, refused: SpecProblem | None
+) -> Decision:
+    """The first start of a run, when nothing speaks against it."""
+    pending = {"run": job.status.run or 0, "rerun": job.status.rerun}
+    upstream = observed.upstream
+    if upstream and not upstream.complete:
+        message = f"Waits for AlignmentJob {upstream.name}, which " + (
+            "failed." if upstream.failed else "is not complete yet." if upstream.exists else "does not exist."
+        )
+        return Decision(**pending, waiting=Reason.WAITING_FOR_JOB, message=message)
+    try:
+        built = build(job, run, settings, upstream)
+        jobs.job(job, built, run, settings, upstream)
+    except SpecProblem as problem:
+        return Decision(**pending, problem=problem)
+    if refused:
+        return Decision(**pending, problem=refused)
+    if job.spec.suspend and not job.spec.queue_name:
+        return Decision(
+            **pending, waiting=Reason.SUSPENDED_BY_USER, message="spec.suspend is true; no Job has been made."
+        )
+    if blocked := _blocked(observed.pods):
+        return Decision(**pending, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
+    return Decision(run, job.spec.rerun, new_run=True, start=True, output_path=built.output_path, recipe=built)
+
+
+def _restart(job: AlignmentJob, observed: Observed) -> Decision:
+    """The run was started, and its Job is not there: a crash came between, or somebody deleted it."""
+    run, rerun = job.status.run or 0, job.status.rerun
+    if blocked := _blocked(observed.pods):
+        return Decision(run, rerun, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
+    return Decision(run, rerun, start=True)
+
+
+def _replace_run(job: AlignmentJob, observed: Observed, settings: Settings, refused: SpecProblem | None) -> Decision:
+    """`spec.rerun` changed: the old run ends first, with its pods, then the next begins."""
+    old, rerun, child = job.status.run or 0, job.status.rerun, observed.job
+    if child and not child.deleting and (not finished(child) or job.spec.ttl_seconds_after_finished is not None):
+        message = f"Run {old} is stopped before run {old + 1} starts."
+        return Decision(old, rerun, stop_run=old, waiting=Reason.WAITING_FOR_PODS, message=message)
+    blocked = _blocked(observed.pods) or (f"Job {child.name} is being deleted." if child and child.deleting else "")
+    if blocked:
+        return Decision(old, rerun, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
+    upstream_only = Observed(upstream=observed.upstream)
+    return _begin(job, upstream_only, settings, old + 1, refused)
+
+
+def _live(job: AlignmentJob, child: JobView) -> Decision:
+    run, rerun = job.status.run or 0, job.status.rerun
+    if child.deleting:
+        message = f"Job {child.name} is being deleted."
+        return Decision(run, rerun, waiting=Reason.WAITING_FOR_PODS, message=message, look_again=POD_CHECK_SECONDS)
+    return Decision(run, rerun, patch={} if finished(child) else _patch(job, child))
+
+
+def _finished(job: AlignmentJob, child: JobView | None, now: datetime) -> Decision:
+    run, rerun, ttl = job.status.run or 0, job.status.rerun, job.spec.ttl_seconds_after_finished
+    since = parse_time(job.status.completion_time)
+    if ttl is None or child is None or child.deleting or since is None:
+        return Decision(run, rerun)
+    left = (since + timedelta(seconds=ttl) - now).total_seconds()
+    return Decision(run, rerun, delete_child=left <= 0, look_again=left if left > 0 else None)
+
+
+def _blocked(pods: tuple[PodView, ...]) -> str:
+    """Which pods could still write to the run's folder; empty when none can."""
+    alive = [pod.name for pod in pods if not pod.ended]
+    return f"Pods of the run still exist: {', '.join(alive[:3])}{' ...' if len(alive) > 3 else ''}." if alive else ""
+
+
+def _patch(job: AlignmentJob, child: JobView) -> dict[str, Any]:
+    """The only changes ever made to a live Job. With a queue, `suspend` is Kueue's."""
+    wanted = {"backoffLimit": (job.spec.backoff_limit, child.backoff_limit)}
+    wanted["activeDeadlineSeconds"] = (job.spec.active_deadline_seconds, child.active_deadline_seconds)
+    if not job.spec.queue_name:
+        wanted["suspend"] = (job.spec.suspend, child.suspended)
+    labels = {
+        QUEUE_LABEL: (job.spec.queue_name, child.queue_name),
+        PRIORITY_CLASS_LABEL: (job.spec.workload_priority_class, child.priority_class),
+    }
+    patch: dict[str, Any] = {}
+    if changed := {name: want for name, (want, have) in wanted.items() if want != have}:
+        patch["spec"] = changed
+    if changed_labels := {name: want for name, (want, have) in labels.items() if want != have}:
+        patch["metadata"] = {"labels": changed_labels}
+    return patch

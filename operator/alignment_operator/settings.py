@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+
+# A key that no field has is a typing error, and must not be ignored.
+_CONFIG = with_config(ConfigDict(extra="forbid"))
+
+
+@_CONFIG
 @dataclass(frozen=True, slots=True)
 class PodSettings:
     """Defaults of the pods that we make. A job's own fields and its podTemplate win."""
@@ -54,6 +63,7 @@ class PodSettings:
     """sizeLimit of /dev/shm (memory, counted against the container's limit). None: no limit of its own."""
 
 
+@_CONFIG
 @dataclass(frozen=True, slots=True)
 class ProgressSettings:
     """Progress reports from pods to the operator."""
@@ -80,6 +90,7 @@ class ProgressSettings:
     """HTTPS port of the endpoint."""
 
 
+@_CONFIG
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `Settings()` runs on a plain cluster with NVIDIA GPUs."""
@@ -120,3 +131,27 @@ class Settings:
 
     master_port: int = 29500
     """TCP port of the pod with index 0 for torch.distributed."""
+
+
+class SettingsProblem(Exception):
+    """The settings file cannot be used; the text names every field at fault."""
+
+
+def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from a YAML file with the fields above as keys; `overrides` (nested too) win. Raises SettingsProblem."""
+    try:
+        data = yaml.safe_load(Path(path).read_text()) or {} if path else {}
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsProblem(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise SettingsProblem(f"{path}: must hold a mapping of settings")
+    try:
+        return TypeAdapter(Settings).validate_python(_merged(data, overrides or {}))
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsProblem(f"{path or 'settings'}: " + "; ".join(lines)) from error
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {k: _merged(base.get(k) or {}, v) for k, v in over.items() if isinstance(v, Mapping)}
+    return {**base, **over, **nested}

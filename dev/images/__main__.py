@@ -1,4 +1,4 @@
-"""`python3 -m dev.images build|push [operator] [trainer]`: does nothing for an image whose inputs did not change."""
+"""`python3 -m dev.images build|push|check|names [operator] [trainer]`; an image with unchanged inputs is left alone."""
 
 import argparse
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 from dev.cluster import layout, packages
 from dev.cluster.report import ClusterError, say, step
 
-from . import base, buildah
+from . import base, buildah, smoke
 from .inputs import ROOT, TARGETS, Inputs
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m dev.images", description=__doc__)
-    parser.add_argument("command", choices=["build", "push", "names"])
+    parser.add_argument("command", choices=["build", "push", "check", "names"])
     parser.add_argument("targets", nargs="*", metavar="operator|trainer", help="default: both")
     given = parser.parse_args()
     if unknown := set(given.targets) - set(TARGETS):
@@ -42,8 +42,10 @@ def _carry_out(command: str, targets: list[str]) -> None:
     for target in targets:
         if command == "push":
             push(target)
-        else:
+        elif command == "build":
             build(target)
+        else:
+            smoke.check(target, build(target))
 
 
 def name(target: str) -> str:

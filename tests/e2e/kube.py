@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alignment_operator.api.constants import JOB_LABEL
+
 ROOT = Path(__file__).resolve().parents[2]
 KUBECONFIG = ROOT / ".cluster" / "kubeconfig"
 BIN = ROOT / ".cluster" / "bin"
@@ -73,7 +75,7 @@ class Job:
         kubectl("delete", "alignmentjob", self.name, "--ignore-not-found", "--wait=true", namespace=self.namespace)
 
     def pods(self) -> list[dict[str, Any]]:
-        return items("pods", self.namespace, f"alignment-operator.io/alignmentjob={self.name}")
+        return items("pods", self.namespace, f"{JOB_LABEL}={self.name}")
 
     def logs(self) -> str:
         """Logs of every pod there is, for the message of a failed test."""

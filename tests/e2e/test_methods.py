@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from alignment_operator.api.constants import JOB_LABEL
 from tests.e2e.kube import Job, items, kubectl
 
 FULL = {"usePeft": None, "loraR": None, "loraTargetModules": None}
@@ -67,7 +68,7 @@ def test_two_pods_of_one_process_train_together(apply: Callable[..., Job]) -> No
     )
     status = job.complete(timeout=300)
     assert status["result"]["step"] == 4
-    service = items("services", job.namespace, f"alignment-operator.io/alignmentjob={job.name}")
+    service = items("services", job.namespace, f"{JOB_LABEL}={job.name}")
     assert [s["spec"]["clusterIP"] for s in service] == ["None"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from alignment_operator.api.constants import JOB_LABEL
 from tests.e2e.conftest import OPERATOR_NAMESPACE
 from tests.e2e.kube import Job, items, kubectl
 
@@ -36,7 +37,7 @@ def test_an_operator_that_is_killed_in_mid_run_reports_the_same_end(apply: Calla
     kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false", namespace=OPERATOR_NAMESPACE)
     status = job.complete(timeout=300)
     assert status["result"]["step"] == 200
-    jobs = items("jobs", job.namespace, f"alignment-operator.io/alignmentjob={job.name}")
+    jobs = items("jobs", job.namespace, f"{JOB_LABEL}={job.name}")
     assert len(jobs) == 1
 
 
@@ -55,7 +56,7 @@ def test_deleting_the_job_deletes_its_children_and_keeps_the_output(apply: Calla
     job = apply("short")
     first = job.complete()
     job.delete()
-    selector = f"alignment-operator.io/alignmentjob={job.name}"
+    selector = f"{JOB_LABEL}={job.name}"
     kubectl(
         "wait",
         "--for=delete",

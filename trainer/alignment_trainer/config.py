@@ -20,10 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .exits import UserError
-from .methods import METHODS, Method
+from .methods import METHODS, Method, MethodConfig
 
 if typing.TYPE_CHECKING:
-    from transformers import TrainingArguments
     from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
 
 CONTRACT_VERSION = 1
@@ -85,7 +84,7 @@ class Config:
     """Everything that one run is told: the parsed recipe and run.yaml."""
 
     script_args: ScriptArguments
-    training_args: TrainingArguments
+    training_args: MethodConfig
     model_args: ModelConfig
     mixture_args: DatasetMixtureConfig
     run: RunConfig
@@ -140,7 +139,7 @@ def parse_recipe(recipe: dict[str, Any], run: RunConfig) -> tuple[Any, Any, Any,
     return _keep_target_list(parsed, recipe)
 
 
-def recipe_dataclasses(method: Method) -> tuple[type, ...]:
+def recipe_dataclasses(method: Method) -> tuple[Any, ...]:
     """The dataclasses whose fields make up a recipe, in the order of TRL's scripts."""
     from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
 
@@ -175,7 +174,7 @@ def _keep_target_list(parsed: tuple, recipe: dict[str, Any]) -> tuple:
     return parsed
 
 
-def _check_value(key: str, value: Any, dataclass_types: tuple[type, ...], method: str) -> None:
+def _check_value(key: str, value: Any, dataclass_types: tuple[Any, ...], method: str) -> None:
     owner = next((cls for cls in dataclass_types if key in cls.__dataclass_fields__), None)
     if owner is None:
         raise UserError(f"The recipe has an unknown key `{key}`.", cure=_suggestion(key, dataclass_types))
@@ -202,7 +201,7 @@ def _check_type(key: str, value: Any, hint: Any, method: str) -> None:
         ) from error
 
 
-def _suggestion(key: str, dataclass_types: tuple[type, ...]) -> str:
+def _suggestion(key: str, dataclass_types: tuple[Any, ...]) -> str:
     if key == "env":
         return "Set environment variables in spec.podTemplate."
     known = [field.name for cls in dataclass_types for field in dataclasses.fields(cls)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .exits import AccessDenied, DataError, ModelUnavailable, UserError
@@ -26,9 +28,23 @@ def load_datasets(config: Config) -> tuple[Any, Any]:
     text_field = getattr(config.training_args, "dataset_text_field", "text")
     for split in filter(None, (train, evaluation)):
         check_columns(split, config.method, text_field)
-    if not hasattr(train, "num_rows") and config.training_args.max_steps <= 0:
-        raise UserError("A streamed dataset has no length, so an epoch has no end.", cure="Set spec.training.maxSteps.")
+    if not hasattr(train, "num_rows"):
+        check_streaming(config)
     return train, evaluation
+
+
+def check_streaming(config: Config) -> None:
+    """Raises UserError where the run needs what a stream has not: a length, or rows that can be read twice."""
+    field = "spec.dataset.streaming" if config.mixture_args.datasets else "spec.dataset.datasetStreaming"
+    if not config.method.streams:
+        raise UserError(f"{config.method.name} cannot train from a stream.", cure=f"Remove {field}.")
+    if config.training_args.max_steps <= 0:
+        raise UserError("A streamed dataset has no length: an epoch has no end.", cure="Set spec.training.maxSteps.")
+    if getattr(config.training_args, "precompute_ref_log_probs", False):
+        raise UserError(
+            "The reference's log-probabilities cannot be precomputed for a stream.",
+            cure=f"Remove {field}, or choose another spec.referenceModel.strategy.",
+        )
 
 
 def load_dataset_dict(script_args: ScriptArguments, mixture_args: DatasetMixtureConfig) -> Any:
@@ -44,7 +60,7 @@ def load_dataset_dict(script_args: ScriptArguments, mixture_args: DatasetMixture
         return load_from_disk(path)
     from datasets import load_dataset
 
-    with _telling("spec.dataset.datasetName", script_args.dataset_name):
+    with _naming("spec.dataset.datasetName", script_args.dataset_name):
         return load_dataset(path, name=script_args.dataset_config, streaming=script_args.dataset_streaming, **arguments)
 
 
@@ -135,31 +151,30 @@ def _load_mixture(mixture_args: DatasetMixtureConfig) -> Any:
         field = f"spec.dataset.datasets[{index}].path"
         part.path, arguments = local_arguments(part.path, field)
         part.data_files = arguments.get("data_files", part.data_files)
-    with _telling("spec.dataset.datasets", ", ".join(part.path for part in mixture_args.datasets)):
+    with _naming("spec.dataset.datasets", ", ".join(part.path for part in mixture_args.datasets)):
         return get_dataset(mixture_args)
 
 
-class _telling:  # noqa: N801 - used as a function
+@contextmanager
+def _naming(field: str, name: str) -> Iterator[None]:
     """Turns what `datasets` raises while loading into errors that name the field."""
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+    from huggingface_hub.errors import GatedRepoError
 
-    def __init__(self, field: str, name: str) -> None:
-        self.field, self.name = field, name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> None:
-        from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
-        from huggingface_hub.errors import GatedRepoError
-
-        if isinstance(error, DatasetNotFoundError):
-            if isinstance(error.__cause__, GatedRepoError) or "gated" in str(error):
-                raise AccessDenied(f"The hub refuses {self.name}: {error}", cure="Set spec.hub.secretName.") from error
-            raise ModelUnavailable(f"{self.field}: {error}", cure=f"Correct {self.field}.") from error
-        if isinstance(error, DatasetGenerationError):
-            raise DataError(f"{self.name} cannot be read: {error.__cause__ or error}", cure="Mend the file.") from error
-        if isinstance(error, (ValueError, KeyError)):
-            raise UserError(f"{self.name} cannot be loaded: {error}", cure="Correct spec.dataset.") from error
+    try:
+        yield
+    except DatasetNotFoundError as error:
+        if isinstance(error.__cause__, GatedRepoError) or "gated" in str(error):
+            raise AccessDenied(f"The hub refuses {name}: {error}", cure="Set spec.hub.secretName.") from error
+        raise ModelUnavailable(f"{field}: {error}", cure=f"Correct {field}.") from error
+    except FileNotFoundError as error:  # a folder or repository without data files
+        raise ModelUnavailable(f"{field}: {error}", cure=f"Correct {field}, or put data files there.") from error
+    except DatasetGenerationError as error:
+        raise DataError(
+            f"{name} cannot be read: {error.__cause__ or error}", cure="Mend the dataset's files."
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{name} cannot be loaded: {error}", cure="Correct spec.dataset.") from error
 
 
 def _list(columns: Any) -> str:

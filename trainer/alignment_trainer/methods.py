@@ -11,7 +11,13 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+MethodConfig = Any  # an instance of the method's config: TrainingArguments and the fields of its own
+
 _PAIR = frozenset({"chosen", "rejected"})
+_TOKENIZED_PAIR = frozenset({"chosen_ids", "rejected_ids"})
+_UNPAIRED = frozenset({"prompt", "completion", "label"})
+_SFT = tuple(map(frozenset, ({"messages"}, {"prompt", "completion"}, {"text"}, {"conversations"}, {"input_ids"})))
+_PAIRED = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Method:
     columns: tuple[frozenset[str], ...]  # alternatives; a dataset must have every column of one of them
     text_columns: tuple[str, ...]  # what must be text or a list of messages, and never null
     has_reference: bool = False
+    streams: bool = True  # takes a streamed dataset
     module: str = "trl"
 
     def config_class(self) -> type:
@@ -43,37 +50,12 @@ class Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("dpo", "DPOTrainer", "DPOConfig", (_PAIR,), ("prompt", "chosen", "rejected"), has_reference=True),
-        Method(
-            "sft",
-            "SFTTrainer",
-            "SFTConfig",
-            # `text` stands for the column that spec.sft.datasetTextField names
-            tuple(map(frozenset, ({"messages"}, {"prompt", "completion"}, {"text"}, {"conversations"}, {"input_ids"}))),
-            ("messages", "prompt", "completion", "text"),
-        ),
-        Method(
-            "orpo", "ORPOTrainer", "ORPOConfig", (_PAIR,), ("prompt", "chosen", "rejected"),
-            module="trl.experimental.orpo",
-        ),
-        Method(
-            "cpo", "CPOTrainer", "CPOConfig", (_PAIR,), ("prompt", "chosen", "rejected"),
-            module="trl.experimental.cpo",
-        ),
-        Method(
-            "kto",
-            "KTOTrainer",
-            "KTOConfig",
-            (frozenset({"prompt", "completion", "label"}), _PAIR),
-            ("prompt", "completion", "chosen", "rejected"),
-            has_reference=True,
-        ),
-        Method(
-            "reward",
-            "RewardTrainer",
-            "RewardConfig",
-            (_PAIR, frozenset({"chosen_ids", "rejected_ids"})),
-            ("prompt", "chosen", "rejected"),
-        ),
+        Method("dpo", "DPOTrainer", "DPOConfig", (_PAIR,), _PAIRED, has_reference=True),
+        # `text` stands for the column that spec.sft.datasetTextField names
+        Method("sft", "SFTTrainer", "SFTConfig", _SFT, ("messages", "prompt", "completion", "text")),
+        Method("orpo", "ORPOTrainer", "ORPOConfig", (_PAIR,), _PAIRED, streams=False, module="trl.experimental.orpo"),
+        Method("cpo", "CPOTrainer", "CPOConfig", (_PAIR,), _PAIRED, streams=False, module="trl.experimental.cpo"),
+        Method("kto", "KTOTrainer", "KTOConfig", (_UNPAIRED, _PAIR), (*_PAIRED, "completion"), has_reference=True),
+        Method("reward", "RewardTrainer", "RewardConfig", (_PAIR, _TOKENIZED_PAIR), _PAIRED),
     )
-}  # fmt: skip
+}

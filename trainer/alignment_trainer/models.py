@@ -14,13 +14,14 @@ from .exits import ModelUnavailable, UserError
 from .quantization import get_kbit_device_map, get_quantization_config, keep_differentiable_on_cpu, resolve_dtype
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, TrainingArguments
+    from transformers import PreTrainedModel
     from trl import ModelConfig
 
     from .config import RunConfig
+    from .methods import MethodConfig
 
 
-def get_model(model_args: ModelConfig, training_args: TrainingArguments, **overrides: Any) -> PreTrainedModel:
+def get_model(model_args: ModelConfig, training_args: MethodConfig, **overrides: Any) -> PreTrainedModel:
     """Load the model that `model_args` describes: a causal LM, or for RewardConfig a classifier with one label.
 
     `overrides` win over what the arguments say (TRL's name for the same: `model_init_kwargs`).
@@ -36,7 +37,7 @@ def get_model(model_args: ModelConfig, training_args: TrainingArguments, **overr
     return keep_differentiable_on_cpu(model)
 
 
-def get_model_kwargs(model_args: ModelConfig, training_args: TrainingArguments) -> dict[str, Any]:
+def get_model_kwargs(model_args: ModelConfig, training_args: MethodConfig) -> dict[str, Any]:
     """What `from_pretrained` is given: the recipe's words in transformers' types."""
     dtype = resolve_dtype(model_args, training_args)
     quantization_config = get_quantization_config(model_args, dtype)
@@ -53,7 +54,7 @@ def get_model_kwargs(model_args: ModelConfig, training_args: TrainingArguments) 
     return {**model_kwargs, **(training_args.model_init_kwargs or {})}
 
 
-def get_architecture(path: str, training_args: TrainingArguments, model_kwargs: dict[str, Any]) -> Any:
+def get_architecture(path: str, training_args: MethodConfig, model_kwargs: dict[str, Any]) -> Any:
     """The class to load: read from the config of the revision that is asked for (TRL reads that of `main`)."""
     import transformers
     from trl import RewardConfig
@@ -84,9 +85,7 @@ def get_adapted_model(model: PreTrainedModel, adapter_name_or_path: str) -> Any:
         ) from error
 
 
-def get_reference_model(
-    run: RunConfig, model_args: ModelConfig, training_args: TrainingArguments
-) -> PreTrainedModel | None:
+def get_reference_model(run: RunConfig, model_args: ModelConfig, training_args: MethodConfig) -> PreTrainedModel | None:
     """The frozen reference, or None where TRL takes the policy's own weights (adapter off, or before the first step).
 
     Strategies: SharedAdapter (None; needs an adapter), Precomputed (None, or the own model for one pass), Resident (a
@@ -106,7 +105,7 @@ def get_reference_model(
 
 
 def reference_model_args(
-    model_args: ModelConfig, training_args: TrainingArguments, own: dict[str, Any]
+    model_args: ModelConfig, training_args: MethodConfig, own: dict[str, Any]
 ) -> tuple[ModelConfig, bool]:
     """The policy's ModelConfig with the reference's own fields over it, and its trust_remote_code."""
     fields = dict(own)
@@ -125,7 +124,21 @@ def reference_model_args(
     return dataclasses.replace(model_args, use_peft=False, **fields), trust_remote_code
 
 
-def get_processing_class(model_args: ModelConfig, training_args: TrainingArguments, method: str) -> Any:
+def check_same_vocabulary(reference: PreTrainedModel | None, processing_class: Any) -> None:
+    """The reference reads the policy's tokens. Raises UserError when it has no embedding for some of them."""
+    tokens = len(getattr(processing_class, "tokenizer", processing_class))
+    if reference is None:
+        return
+    embeddings: Any = reference.get_input_embeddings()
+    known = embeddings.weight.shape[0]
+    if known < tokens:
+        raise UserError(
+            f"The reference model knows {known} tokens and the policy's tokenizer {tokens}: they do not fit.",
+            cure="Give spec.referenceModel.model a model with the policy's tokenizer.",
+        )
+
+
+def get_processing_class(model_args: ModelConfig, training_args: MethodConfig, method: str) -> Any:
     """The model's tokenizer; for a vision-language model its processor, where TRL's trainer takes one."""
     from transformers import AutoProcessor, AutoTokenizer
 
@@ -153,7 +166,7 @@ def local_or_hub(name_or_path: str | None, field: str) -> str:
     return os.path.expanduser(name_or_path)
 
 
-def _device_map(training_args: TrainingArguments) -> str | None:
+def _device_map(training_args: MethodConfig) -> str | None:
     """As TRL: one process with GPUs lets accelerate place the model, several processes place their own copy."""
     if training_args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
         return None

@@ -8,11 +8,13 @@ from .exits import UserError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import BitsAndBytesConfig, PreTrainedModel, TrainingArguments
+    from transformers import BitsAndBytesConfig, PreTrainedModel
     from trl import ModelConfig
 
+    from .methods import MethodConfig
 
-def resolve_dtype(model_args: ModelConfig, training_args: TrainingArguments) -> torch.dtype | str | None:
+
+def resolve_dtype(model_args: ModelConfig, training_args: MethodConfig) -> torch.dtype | str | None:
     """ModelConfig.dtype as torch's type; "auto" stays, except with 4 bits.
 
     A 4-bit layer must know what it computes in, and stock TRL dies on "auto": there it is the checkpoint's own dtype.
@@ -23,7 +25,7 @@ def resolve_dtype(model_args: ModelConfig, training_args: TrainingArguments) -> 
         from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(
-            model_args.model_name_or_path,
+            str(model_args.model_name_or_path),
             revision=model_args.model_revision,
             trust_remote_code=training_args.trust_remote_code,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from .attention import check_attention
 from .config import Config, load_config
+from .exits import UserError
 from .lifecycle import Lifecycle, NoLifecycle
 
 
@@ -67,7 +68,7 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
     from transformers import set_seed
     from trl import get_peft_config
 
-    from .models import get_adapted_model, get_model, get_processing_class, get_reference_model
+    from .models import check_same_vocabulary, get_adapted_model, get_model, get_processing_class, get_reference_model
 
     model_args, training_args, method = config.model_args, config.training_args, config.method
     set_seed(training_args.seed)  # a new head (reward) is random
@@ -78,19 +79,23 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
     reference = {}
     if method.has_reference:
         reference["ref_model"] = get_reference_model(config.run, model_args, training_args)
+        check_same_vocabulary(reference["ref_model"], processing_class)
         if training_args.precompute_ref_log_probs:
             lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
 
     training_args.model_init_kwargs = None  # get_model has heeded them; with a loaded model TRL wants none
-    trainer = method.trainer_class()(
-        model=model,
-        args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
-        processing_class=processing_class,
-        peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
-        **reference,
-    )
+    try:
+        trainer = method.trainer_class()(
+            model=model,
+            args=training_args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
+            **reference,
+        )
+    except (ValueError, TypeError, NotImplementedError) as error:  # what TRL says of arguments that do not go together
+        raise UserError(f"TRL refuses the run: {error}", cure="Change the fields that the message names.") from error
     if method.has_reference and training_args.precompute_ref_log_probs:
         trainer.ref_model = None  # its log-probabilities are columns of the dataset now; its memory is free again
     if config.script_args.ignore_bias_buffers:

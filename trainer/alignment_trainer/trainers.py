@@ -1,6 +1,8 @@
-"""What our trainers add to TRL's: rows that preparation drops are counted, and length grouping works for pairs.
+"""What our trainers add to TRL's: no row loses its completion unnoticed, and length grouping works for pairs.
 
-Stock `train_sampling_strategy: group_by_length` looks for `input_ids`, which preference datasets do not have, and dies.
+DPO, KTO, SFT and reward drop rows whose completion `max_length` cuts off, without a word: they are counted. ORPO and
+CPO keep them, and the mean over no token is a NaN loss: they are dropped too. Stock `train_sampling_strategy:
+group_by_length` looks for `input_ids`, which preference datasets do not have, and dies.
 """
 
 from __future__ import annotations
@@ -22,12 +24,7 @@ class CountsRows:
         if not hasattr(dataset, "num_rows") or not hasattr(prepared, "num_rows") or getattr(args, "packing", False):
             return prepared  # a stream has no length, and packed rows are no longer rows
         rows = dataset.num_rows * _rows_each(dataset, prepared)
-        if prepared.num_rows == 0:
-            raise DataError(
-                f"All {rows} rows of the {name} split lose their completion: max_length is {args.max_length} tokens "
-                "and every prompt is at least that long.",
-                cure="Raise maxLength (-1: no limit) or shorten the prompts.",
-            )
+        _check_some_left(prepared.num_rows, rows, name, args.max_length)
         if name == "train":
             self.rows, self.dropped = rows, rows - prepared.num_rows
         return prepared
@@ -38,6 +35,39 @@ def _rows_each(dataset: Any, prepared: Any) -> int:
     return 2 if "label" in prepared.column_names and "label" not in dataset.column_names else 1
 
 
+class DropsLostCompletions:
+    """ORPO and CPO tokenize in `__init__`; what has no completion left is taken out after it."""
+
+    rows: int | None = None
+    dropped: int | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rows = self.train_dataset.num_rows  # type: ignore[has-type]
+        self.train_dataset = self._with_completion(self.train_dataset, "train")  # type: ignore[has-type]
+        self.dropped = self.rows - self.train_dataset.num_rows
+        if self.eval_dataset is not None:  # type: ignore[has-type]
+            self.eval_dataset = self._with_completion(self.eval_dataset, "eval")  # type: ignore[has-type]
+
+    def _with_completion(self, dataset: Any, name: str) -> Any:
+        kept = dataset.filter(_has_completions, desc=f"Dropping fully truncated examples from {name} dataset")
+        _check_some_left(kept.num_rows, dataset.num_rows, name, self.max_length)  # type: ignore[attr-defined]
+        return kept
+
+
+def _has_completions(row: dict[str, Any]) -> bool:
+    return all(any(label != -100 for label in row[side]) for side in ("chosen_labels", "rejected_labels"))
+
+
+def _check_some_left(kept: int, rows: int, name: str, max_length: int | None) -> None:
+    if kept == 0:
+        raise DataError(
+            f"All {rows} rows of the {name} split lose their completion: max_length is {max_length} tokens, and no row "
+            "has a completion that begins before that.",
+            cure="Raise maxLength (-1: no limit) or shorten the prompts.",
+        )
+
+
 class GroupsPairsByLength:
     """Length-grouped batches for tokenized pairs."""
 
@@ -45,11 +75,8 @@ class GroupsPairsByLength:
         dataset = train_dataset if train_dataset is not None else self.train_dataset  # type: ignore[attr-defined]
         args = self.args  # type: ignore[attr-defined]
         columns = getattr(dataset, "column_names", None) or []
-        if (
-            args.train_sampling_strategy != "group_by_length"
-            or "input_ids" in columns
-            or not hasattr(dataset, "num_rows")
-        ):
+        is_ours = args.train_sampling_strategy == "group_by_length" and hasattr(dataset, "num_rows")
+        if not is_ours or "input_ids" in columns:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
         from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -72,8 +99,6 @@ def pair_lengths(dataset: Any, max_length: int | None) -> list[int]:
 
 
 def extend(trainer_class: type) -> type:
-    """TRL's trainer class with both additions, under its own name (TRL writes it into the model card)."""
-    bases: tuple[type, ...] = (GroupsPairsByLength, trainer_class)
-    if hasattr(trainer_class, "_prepare_dataset"):
-        bases = (CountsRows, *bases)
-    return type(trainer_class.__name__, bases, {"__module__": __name__})
+    """TRL's trainer class with these additions, under its own name (TRL writes it into the model card)."""
+    rows = CountsRows if hasattr(trainer_class, "_prepare_dataset") else DropsLostCompletions
+    return type(trainer_class.__name__, (rows, GroupsPairsByLength, trainer_class), {"__module__": __name__})

@@ -49,7 +49,7 @@ def service(job: AlignmentJob, run: int, settings: Settings) -> Json | None:
 
 
 def job(job: AlignmentJob, recipe: Recipe, run: int, settings: Settings, upstream: UpstreamView | None = None) -> Json:
-    """The Job of a run; `upstream`: the job that `spec.model.fromJob` names. Raises SpecProblem like `pods.template`."""
+    """The Job of a run; `upstream`: the job that `spec.model.fromJob` names. Raises SpecProblem as `pods.template`."""
     metadata = labels.metadata(job, run)
     metadata["labels"] |= queue_labels(job.spec)
     metadata["annotations"] = {TEMPLATE_ANNOTATION: overlay.digest(job.spec.pod_template)}

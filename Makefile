@@ -50,3 +50,11 @@ integration: setup cluster  ## the operator against a real API server
 
 e2e: setup cluster images  ## real pods on the real cluster
 	$(PYTEST) tests/e2e
+
+.PHONY: images check-images
+
+images:  ## build both images if their inputs changed and push them to the local registry
+	python3 -m dev.images push
+
+check-images:  ## run both images as a restricted pod would, without a cluster
+	python3 -m dev.images check

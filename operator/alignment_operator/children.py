@@ -1,0 +1,96 @@
+"""Making a run's ConfigMap, Service and Job, in this order, as often as needed and never twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from . import jobs, recipe
+from .api.alignmentjob import AlignmentJob
+from .api.constants import Reason
+from .cluster import ApiError, Cluster
+from .observed import UpstreamView
+from .problems import SpecProblem
+from .resources import CONFIG_MAPS, of
+from .runs import Decision
+from .settings import Settings
+
+Object = dict[str, Any]
+
+
+class NotYet(Exception):
+    """The name belongs to an object that is on its way out."""
+
+
+class Children:
+    """The writer of child objects. `authority` gives the PEM text of the CA that the pods trust for reports."""
+
+    def __init__(self, cluster: Cluster, settings: Settings, authority: Callable[[], str]) -> None:
+        self._cluster, self._settings, self._authority = cluster, settings, authority
+
+    async def make(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> Object:
+        """Make what is missing of the run; returns the Job. Raises NotYet, SpecProblem, ApiError."""
+        built = decision.recipe or await self._recipe(job, decision.run, upstream)
+        config = jobs.config_map(job, built, decision.run, self._settings, self._authority())
+        await self._config_map(job, config, replace=decision.new_run)
+        if service := jobs.service(job, decision.run, self._settings):
+            await self._ensure(job, service)
+        try:
+            return await self._ensure(job, jobs.job(job, built, decision.run, self._settings, upstream))
+        except ApiError as error:
+            if error.refused:
+                raise SpecProblem("", error.message, Reason.POD_INVALID) from error
+            raise
+
+    async def _recipe(self, job: AlignmentJob, run: int, upstream: UpstreamView | None) -> recipe.Recipe:
+        """The recipe that the run started with, whatever this operator would write today: the run must resume."""
+        name = recipe.child_name(job.metadata.name, run)
+        config = await self._cluster.get(CONFIG_MAPS, job.metadata.namespace, name)
+        if config is None or not _is_ours(config, job):
+            return recipe.build(job, run, self._settings, upstream)
+        texts = config["data"]["recipe.yaml"], config["data"]["run.yaml"]
+        what, how = (yaml.safe_load(text) for text in texts)
+        return recipe.Recipe(what, how, "", how["outputPath"], *texts)
+
+    async def _config_map(self, job: AlignmentJob, manifest: Object, *, replace: bool) -> None:
+        """It is immutable: one that was left by a refused start of this run is made anew."""
+        there = await self._ensure(job, manifest)
+        if replace and there.get("data") != manifest["data"]:
+            await self._cluster.delete(
+                CONFIG_MAPS, job.metadata.namespace, there["metadata"]["name"], there["metadata"]["uid"]
+            )
+            await self._ensure(job, manifest)
+
+    async def _ensure(self, job: AlignmentJob, manifest: Object) -> Object:
+        resource = of(manifest)
+        try:
+            return await self._cluster.create(resource, manifest)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+        there = await self._cluster.get(resource, job.metadata.namespace, manifest["metadata"]["name"])
+        if there is None or "deletionTimestamp" in there["metadata"] or _is_predecessors(there, job):
+            raise NotYet(f"{resource.kind} {manifest['metadata']['name']} of an earlier start is being deleted")
+        if not _is_ours(there, job):
+            what = f"{resource.kind} {job.metadata.namespace}/{manifest['metadata']['name']}"
+            cure = "Delete it, or give this AlignmentJob another name."
+            raise SpecProblem("metadata.name", f"{what} exists and is not this job's. {cure}", Reason.NAME_TAKEN)
+        return there
+
+
+def _controller(obj: Object) -> Object:
+    return next((o for o in obj["metadata"].get("ownerReferences") or () if o.get("controller")), {})
+
+
+def _is_ours(obj: Object, job: AlignmentJob) -> bool:
+    return _controller(obj).get("uid") == job.metadata.uid
+
+
+def _is_predecessors(obj: Object, job: AlignmentJob) -> bool:
+    """Of an AlignmentJob of the same name that was deleted: the garbage collector is on its way."""
+    owner = _controller(obj)
+    return (
+        owner.get("kind") == "AlignmentJob"
+        and owner.get("name") == job.metadata.name
+        and owner.get("uid") != job.metadata.uid
+    )

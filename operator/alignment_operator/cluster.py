@@ -1,0 +1,163 @@
+"""The only file that talks to the API server (kopf's own watches apart). Bodies are plain dicts on both sides.
+
+`kubernetes.aio` brings the connection: kubeconfig and in-cluster credentials, token refresh, TLS. Its typed models
+are not used: they cost 115 us an object and drop fields that they do not know.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from kubernetes.aio import client, config
+
+from .resources import Resource
+
+FIELD_MANAGER = "alignment-operator"
+PROGRESS_FIELD_MANAGER = "alignment-operator-progress"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+PAGE = 500  # objects of one LIST page: bounds the memory that one answer takes
+TIMEOUT = 30.0  # seconds for one call
+
+Object = dict[str, Any]
+
+
+class ApiError(Exception):
+    """The API server refused. `status` is the HTTP status, `reason` Kubernetes' word for it, `message` for people."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status, self.reason, self.message = status, reason, message
+
+    @property
+    def not_found(self) -> bool:
+        return self.status == 404
+
+    @property
+    def already_exists(self) -> bool:
+        return self.status == 409 and self.reason == "AlreadyExists"
+
+    @property
+    def conflict(self) -> bool:
+        """The object was changed since we read it: read again."""
+        return self.status == 409 and self.reason != "AlreadyExists"
+
+    @property
+    def refused(self) -> bool:
+        """The object itself is at fault (invalid, or an admission plugin says no): trying again changes nothing."""
+        return self.status in (400, 403, 422)
+
+
+async def connect(kubeconfig: str | None = None) -> "Cluster":
+    """Log in with the kubeconfig, or with the pod's service account when there is none."""
+    configuration = client.Configuration()
+    if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    else:
+        config.load_incluster_config(client_configuration=configuration)
+    return Cluster(client.ApiClient(configuration))
+
+
+class Cluster:
+    """The calls that the operator makes. Every method raises ApiError, aiohttp.ClientError or TimeoutError."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """The object as it is now (a quorum read); None when there is none."""
+        try:
+            return await self._call("GET", resource.path(namespace, name))
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def pages(self, resource: Resource, namespace: str | None, **query: str) -> AsyncIterator[Object]:
+        """LIST, consistent, page by page; every page carries the resourceVersion of the whole list."""
+        token = ""
+        while True:
+            page = await self._call(
+                "GET",
+                resource.path(namespace),
+                query=query | {"limit": str(PAGE)} | ({"continue": token} if token else {}),
+            )
+            yield page
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return
+
+    async def create(self, resource: Resource, manifest: Object) -> Object:
+        """POST a namespaced manifest."""
+        path = resource.path(manifest["metadata"]["namespace"])
+        return await self._call("POST", path, body=manifest, query={"fieldManager": FIELD_MANAGER})
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str | None = None
+    ) -> Object:
+        """JSON merge patch. A resourceVersion in it makes a lost race a conflict."""
+        path = resource.path(namespace, name, subresource)
+        return await self._call(
+            "PATCH", path, body=patch, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE_PATCH
+        )
+
+    async def apply_progress(self, resource: Resource, manifest: Object) -> Object:
+        """Server-side apply of status.progress and status.metrics, with the field owner of the progress endpoint."""
+        path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"], "status")
+        query = {"fieldManager": PROGRESS_FIELD_MANAGER, "force": "true"}
+        return await self._call("PATCH", path, body=manifest, query=query, content_type=APPLY_PATCH)
+
+    async def replace(self, resource: Resource, manifest: Object) -> Object:
+        """PUT; the manifest's resourceVersion makes a lost race a conflict."""
+        path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return await self._call("PUT", path, body=manifest, query={"fieldManager": FIELD_MANAGER})
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object in the background (its dependents go with it); success when it is already gone."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
+        try:
+            await self._call("DELETE", resource.path(namespace, name), body=body)
+        except ApiError as error:
+            if not (error.not_found or error.conflict):  # conflict: the name now belongs to another object
+                raise
+
+    async def raw(self, path: str) -> Object:
+        """GET of a path that is no resource (`/openid/v1/jwks`)."""
+        return await self._call("GET", path)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> Object:
+        headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
+        await self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
+        url = self._api.configuration.host + quote(path) + ("?" + urlencode(query) if query else "")
+        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT)
+        text = await response.read()
+        if response.status >= 400:
+            raise _error(response.status, text)
+        return json.loads(text)
+
+
+def _error(status: int, text: bytes) -> ApiError:
+    """The API server answers with a `Status` object; what stands before it (a proxy) may not."""
+    try:
+        answer = json.loads(text)
+        return ApiError(status, answer.get("reason", ""), answer.get("message", ""))
+    except (ValueError, AttributeError):
+        return ApiError(status, "", text[:200].decode(errors="replace"))

@@ -1,0 +1,117 @@
+"""Leader election over a coordination.k8s.io Lease: one process at a time runs the workers.
+
+The official client's election neither awaits what it leads (a crash leaves a zombie that goes on renewing) nor
+releases the Lease (a restart waits for it to expire). Here the caller runs `hold` beside its workers, ends the
+process when either ends, and calls `release`.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+
+from .cluster import ApiError, Cluster
+from .resources import LEASES
+
+log = logging.getLogger(__name__)
+
+
+class LeaseLost(Exception):
+    """Another process may be the leader by now: stop writing at once."""
+
+
+class Lease:
+    """One candidate. Times are judged by this machine's monotonic clock only, never by another's wall clock."""
+
+    def __init__(self, cluster: Cluster, namespace: str, name: str, identity: str, seconds: float) -> None:
+        self._cluster = cluster
+        self._namespace, self._name = namespace, name
+        self._identity = identity
+        self._seconds = seconds
+        self._seen: tuple[str, float] = ("", 0.0)  # last resourceVersion of another's Lease, and when we first saw it
+        self.held = False
+
+    async def acquire(self) -> None:
+        """Return as soon as the Lease is ours."""
+        while not await self._try():
+            await asyncio.sleep(self._seconds / 10)
+        self.held = True
+        log.info("leading", extra={"identity": self._identity})
+
+    async def hold(self) -> None:
+        """Renew until that fails for two thirds of the Lease's life; then raise LeaseLost. Never returns."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(self._seconds / 6)
+            started = time.monotonic()
+            if await self._try():
+                renewed = started
+            elif time.monotonic() - renewed > self._seconds * 2 / 3:
+                self.held = False
+                raise LeaseLost(f"could not renew the lease {self._namespace}/{self._name}")
+
+    async def release(self) -> None:
+        """Let the next candidate have it at once."""
+        if not self.held:
+            return
+        self.held = False
+        lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        if lease and lease["spec"].get("holderIdentity") == self._identity:
+            lease["spec"] = _spec("", 1, lease["spec"])
+            await self._cluster.replace(LEASES, lease)
+
+    async def _try(self) -> bool:
+        """Take or renew the Lease; False when it is another's or the API server does not answer."""
+        try:
+            async with asyncio.timeout(self._seconds / 3):
+                return await self._take()
+        except ApiError as error:
+            if not (error.conflict or error.already_exists):
+                log.warning("lease: %s", error)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            log.warning("lease: the API server does not answer: %r", error)
+        return False
+
+    async def _take(self) -> bool:
+        lease = await self._cluster.get(LEASES, self._namespace, self._name)
+        if lease is None:
+            meta = {"namespace": self._namespace, "name": self._name}
+            manifest = {"apiVersion": LEASES.api, "kind": LEASES.kind, "metadata": meta, "spec": self._mine({})}
+            await self._cluster.create(LEASES, manifest)
+            return True
+        if not self._free(lease):
+            return False
+        lease["spec"] = self._mine(lease.get("spec") or {})
+        await self._cluster.replace(LEASES, lease)  # a lost race is a conflict
+        return True
+
+    def _mine(self, old: dict[str, Any]) -> dict[str, Any]:
+        return _spec(self._identity, math.ceil(self._seconds), old)
+
+    def _free(self, lease: dict[str, Any]) -> bool:
+        """Ours, released, or not renewed for as long as its holder promised."""
+        spec = lease.get("spec") or {}  # the chart ships it empty
+        holder = spec.get("holderIdentity")
+        if not holder or holder == self._identity:
+            return True
+        version = lease["metadata"]["resourceVersion"]
+        if version != self._seen[0]:
+            self._seen = (version, time.monotonic())
+        return time.monotonic() - self._seen[1] > spec.get("leaseDurationSeconds", self._seconds)
+
+
+def _spec(holder: str, seconds: int, old: dict[str, Any]) -> dict[str, Any]:
+    """The Lease's new spec; a change of holder is a transition."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    same = old.get("holderIdentity") == holder
+    return {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": seconds,
+        "renewTime": now,
+        "acquireTime": old.get("acquireTime", now) if same else now,
+        "leaseTransitions": old.get("leaseTransitions", 0) + (not same),
+    }

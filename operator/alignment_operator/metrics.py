@@ -1,0 +1,80 @@
+"""Prometheus metrics, named as controller-runtime and client-go name theirs: existing dashboards and alerts fit."""
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from .store import Key, Store
+from .workqueue import WorkQueue
+
+CONTROLLER = "alignmentjob"
+QUEUE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300)
+
+
+class Metrics:
+    """Everything that is counted as it happens. What can be read from store and queue is collected at the scrape."""
+
+    def __init__(self, store: Store, queue: WorkQueue[Key], workers: int, lease: str) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.registry.register(_Scraped(store, queue))
+        registry = self.registry
+        by = {"labelnames": ["controller"], "registry": registry}
+        self._reconciles = Counter(
+            "controller_runtime_reconcile", "Reconciles by result.", ["controller", "result"], registry=registry
+        )
+        self._errors = Counter("controller_runtime_reconcile_errors", "Reconciles that raised.", **by).labels(
+            CONTROLLER
+        )
+        self.seconds = Histogram("controller_runtime_reconcile_time_seconds", "Length of a reconcile.", **by).labels(
+            CONTROLLER
+        )
+        self.active = Gauge("controller_runtime_active_workers", "Workers that reconcile now.", **by).labels(CONTROLLER)
+        limit = Gauge("controller_runtime_max_concurrent_reconciles", "Workers in all.", **by)
+        limit.labels(CONTROLLER).set(workers)
+        self.retries = Counter(
+            "workqueue_retries", "Keys that came back after a failure.", ["name"], registry=registry
+        ).labels(CONTROLLER)
+        leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=registry)
+        self.leading = leader.labels(lease)
+        self.reports = Counter(
+            "alignment_operator_progress_reports", "Progress reports by HTTP status.", ["code"], registry=registry
+        )
+        self.missed = Counter(
+            "alignment_operator_watch_missed",
+            "Objects that a LIST knew and the watches did not.",
+            ["resource"],
+            registry=registry,
+        )
+        for result in ("success", "requeue_after", "requeue", "error"):
+            self._reconciles.labels(CONTROLLER, result)
+
+    def reconciled(self, result: str) -> None:
+        """Count one reconcile: success, requeue_after, requeue (a conflict) or error."""
+        self._reconciles.labels(CONTROLLER, result).inc()
+        if result == "error":
+            self._errors.inc()
+
+
+class _Scraped(Collector):
+    def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
+        self._store, self._queue = store, queue
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, text, value in (
+            ("workqueue_depth", "Keys that wait for a worker.", len(self._queue)),
+            ("workqueue_unfinished_work", "Keys that workers hold.", self._queue.held),
+            ("workqueue_longest_wait_seconds", "For how long the first key has waited.", self._queue.oldest_wait),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["name"])
+            family.add_metric([CONTROLLER], value)
+            yield family
+        phases = Tally(job.get("status", {}).get("phase") or "Unknown" for job in self._store.jobs())
+        family = GaugeMetricFamily("alignment_operator_alignmentjobs", "AlignmentJobs by phase.", labels=["phase"])
+        for phase, count in phases.items():
+            family.add_metric([phase], count)
+        yield family

@@ -1,0 +1,171 @@
+"""One operator process, from start to stop.
+
+Every replica runs the watches, the store, the probes and the progress endpoint; the one that holds the Lease also
+runs the workers. The process ends when any of these ends, whatever the reason: Kubernetes starts it again, and a
+half-dead operator is worse than none.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from contextlib import suppress
+
+import kopf
+from aiohttp import web
+
+from . import handlers, probes
+from .certificates import Certificates
+from .cluster import Cluster, connect
+from .leader import Lease
+from .metrics import Metrics
+from .probes import Health
+from .progress import Reports
+from .reconcile import Reconciler
+from .resync import Resync
+from .settings import Settings
+from .store import Key, Store
+from .tokens import Keys, Tokens
+from .workers import work
+from .workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
+
+
+class Process:
+    """Everything that runs, and how it is wired."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, kubeconfig: str | None, bind: str) -> None:
+        self._settings, self._cluster, self._kubeconfig, self._bind = settings, cluster, kubeconfig, bind
+        self._stop = asyncio.Event()
+        self._store = Store()
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._metrics = Metrics(self._store, self._queue, settings.workers, settings.lease_name)
+        self._health = Health(settings.resync_seconds)
+        self._lease = Lease(cluster, settings.namespace, settings.lease_name, _identity(), settings.lease_seconds)
+        self._resync = Resync(self._store, cluster, settings, self._metrics, self._queue.add)
+        url = settings.progress.url
+        secret = f"{settings.lease_name}-tls"
+        self._certificates = Certificates(cluster, settings.namespace, secret, url) if url else None
+        self._runners: list[web.AppRunner] = []
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT (returns), or until something fails (raises it)."""
+        tasks = [asyncio.create_task(self._stop.wait(), name="stop")]
+        try:
+            self._catch_signals()
+            await self._serve(probes.routes(self._health, self._queue, self._metrics), self._settings.health_port)
+            await self._resync_once()
+            if self._certificates:
+                await self._certificates.refresh()
+                tasks.append(asyncio.create_task(self._certificates.keep(), name="certificates"))
+                tasks.append(await self._serve_progress())
+            tasks += [asyncio.create_task(coro, name=name) for name, coro in self._parts()]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                log.info("stopping", extra={"because": f"{task.get_name()} ended"})
+                task.result()
+        finally:
+            await self._shut_down(tasks)
+
+    def _parts(self):
+        # kopf last: it takes every task that was made after its own for one of its own, and ends it when it stops.
+        return (("resync", self._resync_forever()), ("leader", self._lead()), ("watches", self._watch()))
+
+    async def _watch(self) -> None:
+        others = asyncio.all_tasks()
+        namespaces = self._settings.watch_namespaces
+        tasks = await kopf.spawn_tasks(
+            registry=handlers.register(self._store, self._queue, self._kubeconfig),
+            settings=handlers.tuning(self._settings),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+        self._catch_signals()  # kopf has just put its own in their place
+        self._health.watching = True
+        await kopf.run_tasks(tasks, ignored=others)
+
+    async def _lead(self) -> None:
+        """Wait for the Lease, then work as long as it is held."""
+        await self._lease.acquire()
+        await self._resync_once()  # the last leader's writes may not have reached our watches yet
+        self._metrics.leading.set(1)
+        self._health.leading = True
+        for key in self._store.job_keys():
+            self._queue.add(key)
+        authority = self._certificates.authority if self._certificates else str
+        reconciler = Reconciler(self._store, self._cluster, self._settings, authority)
+        async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
+            group.create_task(self._lease.hold(), name="lease")
+            group.create_task(work(self._queue, reconciler, self._metrics, self._settings.workers), name="workers")
+
+    async def _resync_once(self) -> None:
+        await self._resync.run()
+        self._health.synced()
+
+    async def _resync_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds)
+            try:
+                await self._resync_once()
+            except Exception:
+                log.exception("resync failed")
+                continue
+            if self._health.leading:
+                for key in self._store.job_keys():
+                    self._queue.add(key)
+
+    async def _serve_progress(self) -> asyncio.Task[None]:
+        assert self._certificates is not None
+        tokens = Tokens(Keys(self._cluster), self._settings.progress.audience)
+        reports = Reports(self._store, self._cluster, self._settings.progress, tokens, self._metrics)
+        await self._serve(reports.application(), self._settings.progress.port, self._certificates.context)
+        return asyncio.create_task(reports.write_forever(), name="progress")
+
+    async def _serve(self, app: web.Application, port: int, context=None) -> None:
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, self._bind, port, ssl_context=context, shutdown_timeout=1).start()
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _shut_down(self, tasks: list[asyncio.Task]) -> None:
+        """Workers first, then the Lease (nobody may take it while we write), then the rest."""
+        self._health.stopping = True
+        self._queue.shut_down()
+        by_name = {task.get_name(): task for task in tasks}
+        if leader := by_name.get("leader"):
+            await self._end_leader(leader)
+        for task in tasks:
+            task.cancel()
+        for runner in self._runners:
+            await runner.cleanup()
+        await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        await self._cluster.close()
+
+    async def _end_leader(self, task: asyncio.Task) -> None:
+        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
+        while self._queue.held and not task.done() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
+        with suppress(Exception):
+            await asyncio.wait_for(self._lease.release(), 1)
+
+
+async def run(settings: Settings, kubeconfig: str | None, bind: str) -> None:
+    """Log in and run one process."""
+    cluster = await connect(kubeconfig)
+    await Process(settings, cluster, kubeconfig, bind).run()
+
+
+def _identity() -> str:
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"

@@ -1,0 +1,200 @@
+"""The HTTPS endpoint for progress: POST /v1/namespaces/NS/alignmentjobs/NAME/runs/N/progress, from pods of run N only.
+
+Every replica serves it. Reports are accepted at once and written later: at most one status write per job in
+`write_seconds`, newest wins; a change of phase waits a quarter of that. Nothing that the operator decides depends on
+a report having arrived.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from pydantic import ValidationError
+
+from .cluster import ApiError, Cluster
+from .metrics import Metrics
+from .observed import parse_time
+from .reports import Report
+from .resources import ALIGNMENT_JOBS
+from .settings import ProgressSettings
+from .store import Key, Store
+from .tokens import BadToken, Tokens
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/namespaces/{namespace}/alignmentjobs/{name}/runs/{run:[0-9]{1,9}}/progress"
+RETRY = timedelta(seconds=2)
+FLUSH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The newest report of a job that is not written yet."""
+
+    run: int
+    report: Report
+    received: datetime
+    due: datetime
+
+
+class Reports:
+    """Accepts reports and writes them, throttled, to status.progress and status.metrics."""
+
+    def __init__(
+        self, store: Store, cluster: Cluster, settings: ProgressSettings, tokens: Tokens, metrics: Metrics
+    ) -> None:
+        self._store, self._cluster, self._settings = store, cluster, settings
+        self._tokens, self._metrics = tokens, metrics
+        self._pending: dict[Key, Pending] = {}
+        self._arrived = asyncio.Event()
+
+    def application(self) -> web.Application:
+        """The endpoint; serve it over TLS only."""
+        app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[self._counted])
+        app.router.add_post(PATH, self._post)
+        return app
+
+    async def write_forever(self) -> None:
+        """Write what is due, until cancelled; then what is left, so that the last report is not lost."""
+        try:
+            while True:
+                await self._write_due(_now())
+                self._arrived.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._arrived.wait(), self._wait())
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._write_due(datetime.max.replace(tzinfo=UTC)), FLUSH_SECONDS)
+
+    @web.middleware
+    async def _counted(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        code = 500
+        try:
+            response = await handler(request)
+            code = response.status
+            return response
+        except web.HTTPException as refusal:
+            code = refusal.status
+            raise
+        finally:
+            self._metrics.reports.labels(str(code)).inc()
+
+    async def _post(self, request: web.Request) -> web.Response:
+        """Accept one report. Who sends is checked before the body is read."""
+        key, run = Key(request.match_info["namespace"], request.match_info["name"]), int(request.match_info["run"])
+        await self._admit(request, key, run)
+        try:
+            report = Report.model_validate_json(await request.read())
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            text = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+            raise web.HTTPUnprocessableEntity(text=text) from error
+        self._accept(key, run, report, _now())
+        return web.json_response({})
+
+    async def _admit(self, request: web.Request, key: Key, run: int) -> None:
+        """Raise the right refusal unless this is a pod of the job's current run."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise web.HTTPUnauthorized(text="a bearer token is needed")
+        try:
+            pod = await self._tokens.verify(token.strip())
+        except BadToken as error:
+            raise web.HTTPUnauthorized(text=str(error)) from error
+        except (ApiError, TimeoutError, aiohttp.ClientError) as error:
+            log.warning("progress: keys cannot be fetched", extra={"error": repr(error)})
+            raise web.HTTPServiceUnavailable(text="the API server's keys cannot be fetched now") from error
+        known = self._store.pod(key, pod.pod_uid)
+        if pod.namespace != key.namespace or known is None or known.run != run:
+            raise web.HTTPForbidden(text="not a pod of this run")
+        if not self._open(key, run):
+            raise web.HTTPGone(text="this run is over")
+
+    def _open(self, key: Key, run: int) -> bool:
+        """Whether reports of this run are still wanted."""
+        obj = self._store.job(key)
+        return obj is not None and _current_run(obj) == run
+
+    def _accept(self, key: Key, run: int, report: Report, now: datetime) -> None:
+        wait = timedelta(seconds=self._settings.write_seconds)
+        if report.alignment.phase != self._last(key, run).get("phase"):
+            wait /= 4
+        last = parse_time(self._last(key, run).get("lastReportTime"))
+        due = max(now, last + wait) if last else now
+        earlier = self._pending.get(key)
+        if earlier and earlier.run == run:
+            due = min(due, earlier.due)  # a stream of reports must not push the write away
+        self._pending[key] = Pending(run, report, now, due)
+        self._arrived.set()
+
+    def _last(self, key: Key, run: int) -> dict[str, Any]:
+        """status.progress of this run as it was last written, by whichever replica."""
+        progress: dict[str, Any] = ((self._store.job(key) or {}).get("status") or {}).get("progress") or {}
+        return progress if progress.get("run") == run else {}
+
+    def _wait(self) -> float | None:
+        """Seconds until the next write is due."""
+        soonest = min((pending.due for pending in self._pending.values()), default=None)
+        return max(0.0, (soonest - _now()).total_seconds()) if soonest else None
+
+    async def _write_due(self, now: datetime) -> None:
+        due = [key for key, pending in self._pending.items() if pending.due <= now]
+        await asyncio.gather(*(self._write(key, self._pending.pop(key)) for key in due))
+
+    async def _write(self, key: Key, pending: Pending) -> None:
+        """One server-side apply. The resourceVersion in it makes a write after the leader's last word a conflict."""
+        obj = self._store.job(key)
+        if obj is None or _current_run(obj) != pending.run:
+            return
+        try:
+            self._store.put(ALIGNMENT_JOBS, await self._cluster.apply_progress(ALIGNMENT_JOBS, _manifest(obj, pending)))
+        except ApiError as error:
+            if error.not_found:
+                return
+            await self._again(key, pending, error)
+        except (TimeoutError, aiohttp.ClientError) as error:
+            await self._again(key, pending, error)
+
+    async def _again(self, key: Key, pending: Pending, error: Exception) -> None:
+        """Try later, unless a newer report has come; after a conflict from the live object."""
+        log.info("progress: written later", extra={"job": "/".join(key), "error": repr(error)})
+        delay = RETRY
+        if isinstance(error, ApiError) and error.conflict:
+            delay = timedelta(0)
+            with suppress(ApiError, TimeoutError, aiohttp.ClientError):
+                if live := await self._cluster.get(ALIGNMENT_JOBS, *key):
+                    self._store.put(ALIGNMENT_JOBS, live)
+        retry = Pending(pending.run, pending.report, pending.received, _now() + delay)
+        self._pending.setdefault(key, retry)
+        self._arrived.set()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _current_run(obj: dict[str, Any]) -> int | None:
+    """The run that is under way; None when it is over."""
+    status = obj.get("status") or {}
+    over = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in status.get("conditions") or ())
+    return None if over else status.get("run")
+
+
+def _manifest(obj: dict[str, Any], pending: Pending) -> dict[str, Any]:
+    """Apply configuration of the two fields that are ours. A report without metrics leaves them as they were."""
+    meta, status = obj["metadata"], obj.get("status") or {}
+    same_run = (status.get("progress") or {}).get("run") == pending.run
+    metrics = pending.report.metrics()
+    if metrics is None:
+        metrics = status.get("metrics") or [] if same_run else []
+    return {
+        "apiVersion": ALIGNMENT_JOBS.api,
+        "kind": ALIGNMENT_JOBS.kind,
+        "metadata": {name: meta[name] for name in ("namespace", "name", "uid", "resourceVersion")},
+        "status": {"progress": pending.report.progress(pending.run, pending.received), "metrics": metrics},
+    }

@@ -1,0 +1,199 @@
+"""The loop body: read the store, decide, write one status if it changed, make what is missing; say when to look again.
+
+Safe to kill between any two calls. The status (run, jobName) is written before the run's children, children have
+fixed names, and one that is there already counts as made if it is ours: whoever comes next does the same again and
+never makes a second Job for a run.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from . import events
+from .api.alignmentjob import AlignmentJob
+from .children import Children, NotYet
+from .cluster import Cluster
+from .problems import SpecProblem
+from .resources import ALIGNMENT_JOBS, JOBS
+from .runs import Decision, decide
+from .settings import Settings
+from .status import StatusResult, compute
+from .store import Key, Store
+from .views import Observed
+
+log = logging.getLogger(__name__)
+Object = dict[str, Any]
+
+REFUSED_RETRY_SECONDS = 60.0  # a quota may be raised, an admission plugin may come back
+NOT_YET_SECONDS = 2.0  # the predecessor of the same name is being collected
+
+
+class Reconciler:
+    """One for the process; `reconcile` may run for many keys at a time, but once at a time for each."""
+
+    def __init__(
+        self,
+        store: Store,
+        cluster: Cluster,
+        settings: Settings,
+        authority: Callable[[], str],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store, self._cluster, self._settings, self._now = store, cluster, settings, now
+        self._children = Children(cluster, settings, authority)
+        self._refused: dict[
+            Key, tuple[int, datetime, SpecProblem]
+        ] = {}  # generation that the API server refused, and when
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring the cluster closer to the AlignmentJob; returns the seconds to the next look (None: the next event).
+
+        Raises ApiError: a conflict means that our view was old, anything else that the call should be tried again.
+        """
+        obj = self._store.job(key)
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            self._refused.pop(key, None)
+            return None
+        job, problem = read(obj)
+        observed = self._store.observe(key, job.metadata.uid, job.status.run or 0)
+        decision = self._decide(key, job, observed, problem)
+        await self._stop(key, decision, observed)
+        if decision.new_run:  # what is known is of the run before
+            observed = Observed(upstream=observed.upstream)
+        result = await self._report(key, obj, job, observed, decision)
+        if decision.start:
+            return await self._start(key, observed, decision)
+        await self._patch(observed, decision)
+        await self._delete(observed, decision)
+        return _soonest(result.look_again, decision.look_again)
+
+    def _decide(self, key: Key, job: AlignmentJob, observed: Observed, problem: SpecProblem | None) -> Decision:
+        if problem:
+            return Decision(job.status.run or 0, job.status.rerun, problem=problem)
+        refused = self._still_refused(key, job)
+        decision = decide(job, observed, self._settings, self._now(), refused)
+        return (
+            replace(decision, look_again=REFUSED_RETRY_SECONDS) if refused and decision.problem is refused else decision
+        )
+
+    def _still_refused(self, key: Key, job: AlignmentJob) -> SpecProblem | None:
+        """What the API server said about this very spec. Asking again at every event would write status each time."""
+        generation, since, problem = self._refused.get(key, (-1, self._now(), None))
+        if generation == job.metadata.generation and (self._now() - since).total_seconds() < REFUSED_RETRY_SECONDS:
+            return problem
+        self._refused.pop(key, None)
+        return None
+
+    async def _report(
+        self, key: Key, obj: Object, job: AlignmentJob, observed: Observed, decision: Decision
+    ) -> StatusResult:
+        """One status write, if anything changed; events only after it succeeded."""
+        result = compute(job, observed, decision, self._now(), self._settings)
+        if changes := _changes(obj.get("status") or {}, result):
+            metadata = {name: obj["metadata"][name] for name in ("resourceVersion", "uid")}
+            patch = {"metadata": metadata, "status": changes}
+            written = await self._cluster.patch(ALIGNMENT_JOBS, key.namespace, key.name, patch, "status")
+            self._store.put(ALIGNMENT_JOBS, written)
+            log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
+            await events.emit(self._cluster, obj, result.events)
+        return result
+
+    async def _start(self, key: Key, observed: Observed, decision: Decision) -> float | None:
+        """Make the children of the run; of one that started before only if the AlignmentJob, read live, still says so."""
+        if not decision.new_run and not await self._current(key):
+            return 0.0
+        obj = self._store.job(key)
+        if obj is None:
+            return None
+        job, _ = read(obj)
+        try:
+            child = await self._children.make(job, decision, observed.upstream)
+        except NotYet as wait:
+            log.info("waiting", extra={"job": "/".join(key), "why": str(wait)})
+            return NOT_YET_SECONDS
+        except SpecProblem as problem:
+            return await self._refuse(
+                key, obj, job, observed, replace(decision, start=False, new_run=False, problem=problem)
+            )
+        self._store.put(JOBS, child)
+        log.info("job made", extra={"job": "/".join(key), "run": decision.run, "uid": child["metadata"]["uid"]})
+        return 0.0
+
+    async def _refuse(self, key: Key, obj: Object, job: AlignmentJob, observed: Observed, decision: Decision) -> float:
+        """The API server refuses the Job: say so, and give up the name, so that the spec may be mended."""
+        assert decision.problem is not None
+        self._refused[key] = (job.metadata.generation, self._now(), decision.problem)
+        await self._report(key, obj, job, observed, decision)
+        return REFUSED_RETRY_SECONDS
+
+    async def _current(self, key: Key) -> bool:
+        """Whether the store has the AlignmentJob as it is now; else it has after this."""
+        known, live = self._store.job(key), await self._cluster.get(ALIGNMENT_JOBS, *key)
+        if live is None:
+            return False
+        self._store.put(ALIGNMENT_JOBS, live)
+        return bool(known) and known["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
+
+    async def _stop(self, key: Key, decision: Decision, observed: Observed) -> None:
+        if decision.stop_run is not None and observed.job:
+            log.info("stopping", extra={"job": "/".join(key), "run": decision.stop_run})
+            await self._remove(observed)
+
+    async def _delete(self, observed: Observed, decision: Decision) -> None:
+        if decision.delete_child and observed.job:
+            await self._remove(observed)
+
+    async def _remove(self, observed: Observed) -> None:
+        child = observed.job
+        assert child is not None
+        await self._cluster.delete(JOBS, child.namespace, child.name, child.uid)
+        self._store.deleting(child)
+
+    async def _patch(self, observed: Observed, decision: Decision) -> None:
+        if decision.patch and observed.job:
+            child = observed.job
+            patch = decision.patch | {"metadata": {**decision.patch.get("metadata", {}), "uid": child.uid}}
+            self._store.put(JOBS, await self._cluster.patch(JOBS, child.namespace, child.name, patch))
+
+
+def read(obj: Object) -> tuple[AlignmentJob, SpecProblem | None]:
+    """The object as models; one that predates a bound of the schema with a stand-in spec, and what is wrong."""
+    try:
+        return AlignmentJob.model_validate(obj), None
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if not path.startswith("spec"):
+            raise
+        stand_in = {"model": {}, "dataset": {}, "output": {"volume": {"name": "none"}}, "dpo": {}}
+        return AlignmentJob.model_validate({**obj, "spec": stand_in}), SpecProblem(path, first["msg"])
+
+
+def _changes(stored: Object, result: StatusResult) -> Object:
+    """Merge patch from stored to wanted status; progress and metrics are another writer's unless taken over."""
+    if not result.take_over_progress:
+        stored = {name: value for name, value in stored.items() if name not in ("progress", "metrics")}
+    return merge_diff(stored, result.status)
+
+
+def merge_diff(old: Object, new: Object) -> Object:
+    """The JSON merge patch (RFC 7386) that turns old into new; empty when they are equal."""
+    patch: Object = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        if value is None:
+            if old.get(name) is not None:
+                patch[name] = None
+        elif isinstance(value, dict) and isinstance(old.get(name), dict):
+            if inner := merge_diff(old[name], value):
+                patch[name] = inner
+        elif name not in old or old[name] != value:
+            patch[name] = value
+    return patch
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((s for s in seconds if s is not None), default=None)

@@ -1,0 +1,229 @@
+"""What the operator knows of the cluster: an informer's cache, fed by watch events and pruned by a periodic LIST.
+
+Events, LISTs and the answers to our own writes arrive in any order, so the newest resourceVersion wins (they are
+comparable since Kubernetes 1.35, and were before in practice). Because our own writes are put in at once, no decision
+is made on a view that is older than what we did ourselves.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from .api.constants import JOB_LABEL
+from .jobs import child_name
+from .observed import (
+    JobEvent,
+    JobView,
+    Observed,
+    PodView,
+    UpstreamView,
+    project_event,
+    project_job,
+    project_pod,
+    project_upstream,
+)
+from .resources import ALIGNMENT_JOBS, EVENTS, JOBS, PODS, Resource
+
+Object = dict[str, Any]
+V = TypeVar("V")
+MAX_EVENTS = 2000  # FailedCreate events remembered in all; the API server forgets them after an hour
+
+
+class Key(NamedTuple):
+    """Namespace and name of an AlignmentJob."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(slots=True)
+class Table(Generic[V]):
+    """Objects of one kind by (namespace, name), each with its resourceVersion and the AlignmentJob it belongs to."""
+
+    rows: dict[Key, tuple[int, Key, V]] = field(default_factory=dict)
+    gone: OrderedDict[Key, int] = field(default_factory=OrderedDict)  # resourceVersion at which a name was last deleted
+    by_owner: defaultdict[Key, set[Key]] = field(default_factory=lambda: defaultdict(set))
+
+    def put(self, key: Key, version: int, owner: Key, value: V) -> bool:
+        """Keep the value unless ours is as new; True when it differs from what was there."""
+        old = self.rows.get(key)
+        if (old and old[0] >= version) or self.gone.get(key, 0) >= version:
+            return False
+        self.rows[key] = (version, owner, value)
+        self.by_owner[owner].add(key)
+        return old is None or old[2] != value
+
+    def drop(self, key: Key, version: int) -> Key | None:
+        """Forget an object that was deleted at that version; returns its owner, or None when we knew a newer one."""
+        self.gone[key] = max(version, self.gone.pop(key, 0))
+        while len(self.gone) > 10_000:
+            self.gone.popitem(last=False)
+        old = self.rows.get(key)
+        if old is None or old[0] > version:
+            return None
+        del self.rows[key]
+        siblings = self.by_owner[old[1]]
+        siblings.discard(key)
+        if not siblings:
+            del self.by_owner[old[1]]
+        return old[1]
+
+    def get(self, key: Key) -> V | None:
+        row = self.rows.get(key)
+        return row[2] if row else None
+
+    def of(self, owner: Key) -> Iterator[V]:
+        """The objects that belong to an AlignmentJob."""
+        for key in self.by_owner.get(owner, ()):
+            yield self.rows[key][2]
+
+
+class Store:
+    """AlignmentJobs as they are, children as small views. One event loop only."""
+
+    def __init__(self) -> None:
+        self._jobs: Table[Object] = Table()
+        self._children: Table[JobView] = Table()
+        self._pods: Table[PodView] = Table()
+        self._events: OrderedDict[tuple[Key, str], JobEvent] = OrderedDict()
+        self._projections: dict[Resource, tuple[Table[Any], Callable[[Object], Any]]] = {
+            ALIGNMENT_JOBS: (self._jobs, _trimmed),
+            JOBS: (self._children, project_job),
+            PODS: (self._pods, project_pod),
+        }
+
+    def event(self, resource: Resource, event: Object) -> list[Key]:
+        """Take a watch event; returns the AlignmentJobs that it concerns (none when nothing that matters changed)."""
+        if event["type"] == "DELETED":
+            return self.drop(resource, event["object"])
+        return self.put(resource, event["object"])
+
+    def put(self, resource: Resource, obj: Object) -> list[Key]:
+        """Take an object as it was read or written; returns the AlignmentJobs concerned."""
+        if resource is EVENTS:
+            return self._put_event(project_event(obj))
+        table, project = self._projections[resource]
+        key, owner = _key(obj), _owner(resource, obj)
+        if owner is None:
+            return []
+        before = table.get(key)
+        value = project(obj)
+        if not table.put(key, _version(obj), owner, value) or (resource is ALIGNMENT_JOBS and _same(before, value)):
+            return []
+        return [owner, *self._dependents(owner)] if resource is ALIGNMENT_JOBS else [owner]
+
+    def drop(self, resource: Resource, obj: Object) -> list[Key]:
+        """Forget an object; returns the AlignmentJobs concerned."""
+        if resource is EVENTS:
+            return []
+        owner = self._projections[resource][0].drop(_key(obj), _version(obj))
+        return [owner, *self._dependents(owner)] if owner else []
+
+    def prune(self, resource: Resource, namespace: str | None, listed: set[Key], version: int) -> list[Key]:
+        """Forget what a complete LIST at that version no longer has; returns the AlignmentJobs concerned."""
+        table = self._projections[resource][0]
+        missing = [
+            k
+            for k, row in table.rows.items()
+            if k not in listed and row[0] <= version and namespace in (None, k.namespace)
+        ]
+        return [owner for key in missing if (owner := table.drop(key, version))]
+
+    def deleting(self, child: JobView) -> None:
+        """We asked for this Job's deletion: take it as under way until the watch shows what became of it."""
+        key = Key(child.namespace, child.name)
+        row = self._children.rows.get(key)
+        if row and row[2].uid == child.uid:
+            self._children.rows[key] = (row[0], row[1], replace(row[2], deleting=True))
+
+    def job(self, key: Key) -> Object | None:
+        """The AlignmentJob; treat it as read-only."""
+        return self._jobs.get(key)
+
+    def job_keys(self) -> list[Key]:
+        return list(self._jobs.rows)
+
+    def jobs(self) -> Iterable[Object]:
+        return (row[2] for row in self._jobs.rows.values())
+
+    def child(self, key: Key, run: int) -> JobView | None:
+        """The child Job of that run, whoever made it."""
+        return self._children.get(Key(key.namespace, child_name(key.name, run)))
+
+    def pod(self, key: Key, uid: str) -> PodView | None:
+        """The pod of this AlignmentJob that has the UID."""
+        return next((pod for pod in self._pods.of(key) if pod.uid == uid), None)
+
+    def observe(self, key: Key, uid: str, run: int) -> Observed:
+        """What is known of that run, with pods of an earlier AlignmentJob of this name: they write the same folder."""
+        child = self.child(key, run)
+        pods = sorted((pod for pod in self._pods.of(key) if pod.run == run), key=lambda pod: (pod.index, pod.name))
+        return Observed(
+            job=child if child and child.owner_uid == uid else None,
+            pods=tuple(pods),
+            events=tuple(
+                e for (job, _), e in self._events.items() if job == (key.namespace, child_name(key.name, run))
+            ),
+            upstream=self._upstream(key),
+        )
+
+    def _upstream(self, key: Key) -> UpstreamView | None:
+        name = _from_job(self._jobs.get(key) or {})
+        return project_upstream(name, self._jobs.get(Key(key.namespace, name))) if name else None
+
+    def _dependents(self, owner: Key) -> list[Key]:
+        """The AlignmentJobs that wait for the output of this one."""
+        return [
+            key
+            for key, row in self._jobs.rows.items()
+            if key.namespace == owner.namespace
+            and _from_job(row[2]) == owner.name
+            and not row[2].get("status", {}).get("jobName")
+        ]
+
+    def _put_event(self, event: JobEvent) -> list[Key]:
+        job = Key(event.namespace, event.job_name)
+        self._events[job, event.message] = event
+        self._events.move_to_end((job, event.message))
+        while len(self._events) > MAX_EVENTS:
+            self._events.popitem(last=False)
+        row = self._children.rows.get(job)
+        return [row[1]] if row else []
+
+
+def _key(obj: Object) -> Key:
+    return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def _version(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _owner(resource: Resource, obj: Object) -> Key | None:
+    if resource is ALIGNMENT_JOBS:
+        return _key(obj)
+    name = (obj["metadata"].get("labels") or {}).get(JOB_LABEL)
+    return Key(obj["metadata"]["namespace"], name) if name else None
+
+
+def _from_job(obj: Object) -> str:
+    name: str = obj.get("spec", {}).get("model", {}).get("fromJob", "")
+    return name
+
+
+def _trimmed(obj: Object) -> Object:
+    """Without managedFields and the last-applied annotation: half of the object, and nobody's business here."""
+    metadata = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "annotations")}
+    return {**obj, "metadata": metadata}
+
+
+def _same(before: Object | None, after: Object) -> bool:
+    """Whether nothing changed but progress, metrics and the resourceVersion."""
+    return before is not None and _essence(before) == _essence(after)
+
+
+def _essence(obj: Object) -> Object:
+    metadata = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
+    status = {k: v for k, v in obj.get("status", {}).items() if k not in ("progress", "metrics")}
+    return {"metadata": metadata, "spec": obj.get("spec"), "status": status}

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ def run(*command: str, stdin: str | None = None, check: bool = True) -> subproce
 
 def render(*args: str) -> Objects:
     """The objects that `helm template` prints."""
-    text = run(tool("helm"), "template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *OFFLINE, *args).stdout
-    return [doc for doc in yaml.safe_load_all(text) if doc]
+    return [doc for doc in yaml.load_all(_template(args), yaml.CSafeLoader) if doc]
+
+
+@lru_cache
+def _template(args: tuple[str, ...]) -> str:
+    return run(tool("helm"), "template", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *OFFLINE, *args).stdout
 
 
 def find(objects: Objects, kind: str, name: str | None = None) -> dict[str, Any]:
@@ -70,9 +75,7 @@ def helm(server: ApiServer) -> Helm:
     """`helm(*args, check=True)` against the API server, in the operator's namespace."""
 
     def call(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return run(
-            tool("helm"), f"--kubeconfig={server.kubeconfig}", f"--namespace={NAMESPACE}", *args, check=check
-        )
+        return run(tool("helm"), f"--kubeconfig={server.kubeconfig}", f"--namespace={NAMESPACE}", *args, check=check)
 
     return call
 

@@ -1,13 +1,14 @@
 """The settings that the chart offers are the operator's, name by name and default by default."""
 
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from alignment_operator.settings import PodSettings, ProgressSettings, Settings
-from tests.chart.conftest import CHART, Objects, find, render
+from alignment_operator.settings import PodSettings, ProgressSettings, Settings, load
+from tests.chart.conftest import CHART, NAMESPACE, RELEASE, Objects, find, render
 
 # Other values decide these, so that a release cannot contradict itself.
 CHARTS_OWN = {
@@ -53,6 +54,15 @@ def test_the_rendered_file_names_only_settings_of_the_operator() -> None:
     assert set(file) <= {field.name for field in fields(Settings)}
     assert set(file["pods"]) == {field.name for field in fields(PodSettings)}
     assert set(file["progress"]) == {field.name for field in fields(ProgressSettings)}
+
+
+def test_the_operator_reads_the_rendered_file(values_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(find(render(f"--values={values_file}"), "ConfigMap")["data"]["settings.yaml"])
+    settings = load(path)
+    assert settings.namespace == NAMESPACE
+    assert settings.lease_name == RELEASE
+    assert (settings.pods.run_as_user is None) == ("openshift" in values_file.name)
 
 
 def test_the_trainer_image_is_of_the_charts_version() -> None:

@@ -58,3 +58,17 @@ images:  ## build both images if their inputs changed and push them to the local
 
 check-images:  ## run both images as a restricted pod would, without a cluster
 	python3 -m dev.images check
+
+chart-tools:  ## helm, helm-unittest and kubeconform into .cluster/bin
+	python3 -m dev.cluster build helm helm-unittest kubeconform kubectl etcd kube-apiserver
+
+chart-generate: setup  ## the chart's values.schema.json and README.md, from the comments of its values.yaml
+	$(PYTHON) -m dev.chart
+
+chart-lint: setup  ## generated files as they should be; helm lint
+	$(PYTHON) -m dev.chart --check
+	for values in charts/alignment-operator/ci/*.yaml; do \
+		.cluster/bin/helm lint --strict --quiet --kube-version 1.35.4 charts/alignment-operator -f $$values || exit 1; done
+
+chart: setup chart-tools  ## the chart: schemas, template tests, install, upgrade and uninstall on a real API server
+	$(PYTEST) tests/chart

@@ -101,9 +101,19 @@ def pod_of(settings: Settings = PLAIN, **spec: Any) -> dict[str, Any]:
     return found
 
 
+class _Readable(yaml.SafeDumper):
+    """Texts of several lines as blocks."""
+
+
+_Readable.add_representer(
+    str, lambda d, text: d.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+)
+
+
 def rendered(case: str) -> str:
     """All children as one YAML stream."""
-    return yaml.safe_dump_all(children(job_of(case), CASES[case][1]).values(), sort_keys=False, width=120)
+    made = children(job_of(case), CASES[case][1]).values()
+    return yaml.dump_all(made, Dumper=_Readable, sort_keys=False, width=120)
 
 
 __all__ = ["CASES", "CLAIM", "SETTINGS", "children", "job_of", "pod_of", "rendered"]

@@ -153,7 +153,15 @@ LIST_LENGTH = {"loss_type": 15, "loss_weights": 15, "datasets": 32, "debug": 2, 
 DEFAULT_LIST_LENGTH = 64
 TEXT_LENGTH = {"deepspeed": 16384, "optim_args": 1024}
 DEFAULT_TEXT_LENGTH = 256
-LONG_TEXT = ["name", "path", "dir", "dataset_config", "chat_template_path", "model_name_or_path", "revision"]
+LONG_TEXT = [
+    "name",
+    "path",
+    "dir",
+    "dataset_config",
+    "chat_template_path",
+    "model_name_or_path",
+    "revision",
+]
 
 # Union types of TRL that a structural schema cannot hold, and what stands in the spec instead (a Python annotation).
 TYPES = {
@@ -181,9 +189,14 @@ TYPES = {
     "fsdp": "str",
 }
 
+# Fields whose `null` means something else than "unset" to TRL. The API server drops the null of any other field;
+# nullable, it reaches the operator, which refuses it with the word to write instead.
+NULL_HAS_A_MEANING = {"max_length"}
+NULLABLE = {"nullable": True}
+
 # Said in addition to TRL's help.
 NOTES = {
-    "max_length": "-1 is TRL's None: no truncation.",
+    "max_length": "-1 is TRL's None: no truncation. null is refused.",
     "deepspeed": "JSON text of a DeepSpeed configuration.",
     "data_files": "A list of paths; TRL's single string is a list of one.",
     "gradient_checkpointing": "TRL's default is true.",

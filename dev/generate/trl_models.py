@@ -134,9 +134,10 @@ def model_source(name: str, config: type, only: Collection[str] = ()) -> str:
     for field in own_fields(config):
         if only and field.name not in only:
             continue
+        extra = f", json_schema_extra={bounds.NULLABLE!r}" if field.name in bounds.NULL_HAS_A_MEANING else ""
         lines.append(
             f"    {field.name}: {annotation(config, field)} | None = Field("
-            f"None, alias={camel(field.name)!r}, description={help_text(config, field)!r})"
+            f"None, alias={camel(field.name)!r}, description={help_text(config, field)!r}{extra})"
         )
     return "\n".join(lines)
 

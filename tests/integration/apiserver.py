@@ -29,7 +29,7 @@ class ApiServer:
     kubeconfig: Path
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> subprocess.CompletedProcess:
-        """Run kubectl as the administrator; raises CalledProcessError (with stderr in its notes) unless `check` is off."""
+        """Run kubectl as the administrator; raises AssertionError with its output, unless `check` is off."""
         command = [str(BIN / "kubectl"), f"--kubeconfig={self.kubeconfig}", *args]
         result = subprocess.run(command, input=input, capture_output=True, text=True)
         if check and result.returncode:

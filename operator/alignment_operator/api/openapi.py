@@ -21,11 +21,11 @@ def structural(model: type[BaseModel]) -> Schema:
 
 def _convert(schema: Schema, definitions: Schema) -> Schema:
     schema = _flatten(schema, definitions)
+    if schema.get("default") is None:
+        schema.pop("default", None)
     if schema.get(INT_OR_STRING):
         return {key: value for key, value in schema.items() if key in {INT_OR_STRING, "description", "default"}}
     result = {key: value for key, value in schema.items() if key in _KEPT}
-    if schema.get("default") is None:
-        result.pop("default", None)
     result |= _exclusive(schema)
     if "const" in schema:
         result["enum"] = [schema["const"]]
@@ -52,6 +52,7 @@ _KEPT = {
     "minProperties",
     "maxProperties",
     "required",
+    "nullable",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
 }

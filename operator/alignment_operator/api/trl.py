@@ -770,7 +770,8 @@ class DPO(Section):
     max_length: Annotated[int, Field(ge=-1, le=2147483647)] | None = Field(
         None,
         alias="maxLength",
-        description="Maximum length of the tokenized sequence. Sequences longer than `max_length` are truncated from the left or right depending on the `truncation_mode`. If `None`, no truncation is applied. -1 is TRL's None: no truncation.",
+        description="Maximum length of the tokenized sequence. Sequences longer than `max_length` are truncated from the left or right depending on the `truncation_mode`. If `None`, no truncation is applied. -1 is TRL's None: no truncation. null is refused.",
+        json_schema_extra={"nullable": True},
     )
     truncation_mode: Literal["keep_end", "keep_start"] | None = Field(
         None,
@@ -928,7 +929,8 @@ class SFT(Section):
     max_length: Annotated[int, Field(ge=-1, le=2147483647)] | None = Field(
         None,
         alias="maxLength",
-        description="Maximum length of the tokenized sequence. Sequences longer than `max_length` are truncated from the left or right depending on the `truncation_mode`. If `None`, no truncation is applied. When packing is enabled, this value sets the sequence length. -1 is TRL's None: no truncation.",
+        description="Maximum length of the tokenized sequence. Sequences longer than `max_length` are truncated from the left or right depending on the `truncation_mode`. If `None`, no truncation is applied. When packing is enabled, this value sets the sequence length. -1 is TRL's None: no truncation. null is refused.",
+        json_schema_extra={"nullable": True},
     )
     truncation_mode: Literal["keep_end", "keep_start"] | None = Field(
         None,
@@ -992,7 +994,8 @@ class ORPO(Section):
     max_length: Annotated[int, Field(ge=-1, le=2147483647)] | None = Field(
         None,
         alias="maxLength",
-        description="Maximum length of the sequences (prompt + completion) in the batch. -1 is TRL's None: no truncation.",
+        description="Maximum length of the sequences (prompt + completion) in the batch. -1 is TRL's None: no truncation. null is refused.",
+        json_schema_extra={"nullable": True},
     )
     max_completion_length: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         None,
@@ -1038,7 +1041,8 @@ class CPO(Section):
     max_length: Annotated[int, Field(ge=-1, le=2147483647)] | None = Field(
         None,
         alias="maxLength",
-        description="Maximum length of the sequences (prompt + completion) in the batch. -1 is TRL's None: no truncation.",
+        description="Maximum length of the sequences (prompt + completion) in the batch. -1 is TRL's None: no truncation. null is refused.",
+        json_schema_extra={"nullable": True},
     )
     max_completion_length: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         None,
@@ -1112,7 +1116,8 @@ class KTO(Section):
     max_length: Annotated[int, Field(ge=-1, le=2147483647)] | None = Field(
         None,
         alias="maxLength",
-        description="Maximum length of the tokenized sequence. Sequences longer than `max_length` are truncated from the right. If `None`, no truncation is applied. -1 is TRL's None: no truncation.",
+        description="Maximum length of the tokenized sequence. Sequences longer than `max_length` are truncated from the right. If `None`, no truncation is applied. -1 is TRL's None: no truncation. null is refused.",
+        json_schema_extra={"nullable": True},
     )
     pad_to_multiple_of: IntOrString | None = Field(
         None,
@@ -1194,7 +1199,8 @@ class Reward(Section):
     max_length: Annotated[int, Field(ge=-1, le=2147483647)] | None = Field(
         None,
         alias="maxLength",
-        description="Maximum length of the tokenized sequence. Samples are filtered out if either chosen or rejected sequence exceeds this value. If `None`, no filtering is applied. -1 is TRL's None: no truncation.",
+        description="Maximum length of the tokenized sequence. Samples are filtered out if either chosen or rejected sequence exceeds this value. If `None`, no filtering is applied. -1 is TRL's None: no truncation. null is refused.",
+        json_schema_extra={"nullable": True},
     )
     pad_to_multiple_of: IntOrString | None = Field(
         None,

@@ -62,7 +62,7 @@ CHANGE_RULES = [
         "fixed-workloadPriorityClass",
         f"!({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED} || "
         "has(self.spec.workloadPriorityClass) == has(oldSelf.spec.workloadPriorityClass)",
-        "a priority class may be exchanged at any time, but set or removed only while suspended: set suspend: true first",
+        "may be exchanged at any time, but set or removed only while suspended: set suspend: true first",
         "spec.workloadPriorityClass",
         "Kueue refuses it on a running Job",
         FORBIDDEN,

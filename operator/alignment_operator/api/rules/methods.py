@@ -1,7 +1,6 @@
 """Rules about each method's own settings."""
 
 from alignment_operator.api.rules.rule import (
-    FORBIDDEN,
     METHODS,
     REQUIRED,
     STREAMING,
@@ -73,21 +72,21 @@ def _reference(method: str) -> list[Rule]:
         Rule(
             f"sync-peft-{method}",
             f"!({sync} && {TRAINS_ADAPTER})",
-            "syncRefModel needs a second model, with an adapter there is none: remove syncRefModel, or train all weights",
+            "syncRefModel needs a second model, with an adapter there is none: remove it, or train all weights",
             f"{method}.syncRefModel",
             "NotImplementedError: You passed `sync_ref_model=True` while using a PEFT model",
         ),
         Rule(
             f"sync-precompute-{method}",
             f"!({sync} && {precomputes(method)})",
-            "a reference that moves cannot be precomputed: remove syncRefModel, or set precomputeRefLogProbs: false",
+            "a reference that moves cannot be precomputed: remove syncRefModel, or precompute nothing",
             f"{method}.syncRefModel",
             "ValueError: You cannot use `sync_ref_model=True` together with `precompute_ref_log_probs=True`",
         ),
         Rule(
             f"sync-own-reference-{method}",
             f"!({sync} && {has('referenceModel.model')})",
-            "syncRefModel mixes the policy into the reference, which an own reference model is not made for: remove one",
+            "syncRefModel mixes the policy into the reference, so that has to be the policy: remove one of the two",
             f"{method}.syncRefModel",
             "parameters of two models are mixed by position",
         ),
@@ -215,4 +214,3 @@ METHOD_RULES = [
     *KTO_RULES,
     *CPO_RULES,
 ]
-assert FORBIDDEN

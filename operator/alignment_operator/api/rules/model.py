@@ -3,7 +3,6 @@
 from alignment_operator.api.rules.rule import (
     FORBIDDEN,
     METHODS,
-    PRESENT,
     QUANTIZED,
     REQUIRED,
     STRATEGY,
@@ -17,9 +16,29 @@ from alignment_operator.api.rules.rule import (
 
 __all__ = ["MODEL_RULES"]
 
-LORA_FIELDS = ["loraR", "loraAlpha", "loraDropout", "loraTargetModules", "loraTargetParameters", "loraModulesToSave", "loraTaskType", "useRslora", "useDora"]
+LORA_FIELDS = [
+    "loraR",
+    "loraAlpha",
+    "loraDropout",
+    "loraTargetModules",
+    "loraTargetParameters",
+    "loraModulesToSave",
+    "loraTaskType",
+    "useRslora",
+    "useDora",
+]
 FOUR_BIT_FIELDS = ["bnb4bitQuantType", "useBnbNestedQuant", "bnb4bitQuantStorage"]
-INIT_KEYS = ["dtype", "torch_dtype", "revision", "attn_implementation", "load_in_4bit", "load_in_8bit", "quantization_config", "device_map", "trust_remote_code"]
+INIT_KEYS = [
+    "dtype",
+    "torch_dtype",
+    "revision",
+    "attn_implementation",
+    "load_in_4bit",
+    "load_in_8bit",
+    "quantization_config",
+    "device_map",
+    "trust_remote_code",
+]
 
 
 def _switched(rule: str, where: str, fields: list[str], switch: str, why: str) -> list[Rule]:
@@ -64,8 +83,8 @@ def _init_kwargs(method: str) -> Rule:
     return Rule(
         f"init-kwargs-{method}",
         when(has(where), f"!({named})"),
-        f"modelInitKwargs may not set {', '.join(INIT_KEYS)}: set dtype, modelRevision, attnImplementation, loadIn4bit, "
-        "loadIn8bit, trustRemoteCode under spec.model (the trainer places the model)",
+        f"may not set {', '.join(INIT_KEYS)}: set dtype, modelRevision, attnImplementation, loadIn4bit, loadIn8bit, "
+        "trustRemoteCode under spec.model (the trainer places the model)",
         where,
         "TRL lets them override ModelConfig silently (torch_dtype is ignored), or raises for quantization_config",
         FORBIDDEN,
@@ -96,7 +115,7 @@ MODEL_RULES = [
     Rule(
         "quantized-needs-adapter",
         when(QUANTIZED, TRAINS_ADAPTER),
-        "quantized weights cannot be trained: set usePeft: true (or adapterNameOrPath), or remove loadIn4bit/loadIn8bit",
+        "quantized weights cannot be trained: set usePeft: true or adapterNameOrPath, or remove the quantization",
         "model.usePeft",
         "Trainer: You cannot perform fine-tuning on purely quantized models",
     ),
@@ -118,7 +137,9 @@ MODEL_RULES = [
     ),
     Rule(
         "lora-parameters-dropout",
-        when(has("model.loraTargetParameters"), f"{get('model.loraDropout', '1.0')} == 0.0"),
+        when(
+            f"{has('model.loraTargetParameters')} && {on('model.usePeft')}", f"{get('model.loraDropout', '1.0')} == 0.0"
+        ),
         "loraTargetParameters does not work with dropout (TRL's default is 0.05): set loraDropout: 0",
         "model.loraDropout",
         "peft: lora.ParamWrapper does not work with lora_dropout != 0",
@@ -171,7 +192,7 @@ MODEL_RULES = [
     Rule(
         "shared-adapter-own-model",
         f"!({STRATEGY} == 'SharedAdapter' && {has('referenceModel.model')})",
-        "SharedAdapter uses the policy's own weights: remove referenceModel.model, or set strategy Resident or Precomputed",
+        "SharedAdapter uses the policy's own weights: remove referenceModel.model, or set strategy Resident",
         "referenceModel.strategy",
         "the named model would be ignored",
     ),
@@ -194,4 +215,3 @@ for _method in ("dpo", "kto"):
             "one of the two would be ignored",
         ),
     ]
-assert {"model", "dataset", "output"} <= PRESENT

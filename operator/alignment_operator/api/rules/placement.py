@@ -165,7 +165,7 @@ POD_RULES = [
     Rule(
         "pod-containers",
         when(_CONTAINERS, f"self.podTemplate.spec.containers.all(c, c.name == '{CONTAINER}')"),
-        f"only the container {CONTAINER} can be overlaid: write a sidecar as an init container with restartPolicy: Always",
+        f"only {CONTAINER} can be overlaid: write a sidecar as an init container with restartPolicy: Always",
         "podTemplate.spec.containers",
         "a second container that does not end keeps the Job from ending",
         FORBIDDEN,
@@ -223,7 +223,7 @@ POD_RULES = [
             has("podTemplate.metadata.labels"),
             f"!self.podTemplate.metadata.labels.exists(key, {_prefixed('key', RESERVED_LABEL_PREFIXES)})",
         ),
-        f"labels that start with {', '.join(RESERVED_LABEL_PREFIXES)} are reserved: remove it (a queue is spec.queueName)",
+        f"labels that start with {', '.join(RESERVED_LABEL_PREFIXES)} are reserved: remove it (see spec.queueName)",
         "podTemplate.metadata.labels",
         "the operator and the Job controller find their pods by them",
         FORBIDDEN,

@@ -224,7 +224,7 @@ LOADER_RULES = [
         f"{get('training.trainSamplingStrategy', chr(39) * 2)} != 'batch_rebalance' || has(self.sft)",
         "batch_rebalance reads input_ids, which only sft has: set group_by_length",
         "training.trainSamplingStrategy",
-        "ValueError: Can only automatically infer lengths for datasets whose items are dictionaries with an 'input_ids' key",
+        "ValueError: Can only automatically infer lengths for datasets whose items are dictionaries with",
     ),
 ]
 

@@ -69,7 +69,7 @@ def find(observed: Observed, nodes: int, now: datetime, settings: Settings) -> t
     job = observed.job
     if job is None or job.suspended:
         return None, None
-    live = [pod for pod in observed.pods if not pod.ended]
+    live = [pod for pod in observed.own_pods if not pod.ended]
     found = [*_lost(live, now), *_refused(job, live, observed.events, nodes), *_waiting(live)]
     late = timedelta(seconds=settings.unschedulable_seconds)
     unscheduled = [pod for pod in live if not pod.scheduled[0] and pod.scheduled[1] == "Unschedulable" and pod.created]

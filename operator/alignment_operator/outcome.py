@@ -51,9 +51,9 @@ def of(observed: Observed, now: datetime) -> Outcome | None:
     if job is None:
         return None
     if complete := job.condition("Complete"):
-        return _success(job, observed.pods, complete, now)
+        return _success(job, observed.own_pods, complete, now)
     if failed := job.condition("Failed"):
-        return _failure(job, observed.pods, failed, now)
+        return _failure(job, observed.own_pods, failed, now)
     return None
 
 
@@ -138,6 +138,16 @@ def culprit(pods: tuple[PodView, ...], reason: str = "") -> PodView | None:
     if never and reason != "BackoffLimitExceeded":
         return never[0]
     return counted[-1] if counted else None
+
+
+def is_decided(job: JobView, pods: tuple[PodView, ...]) -> PodView | None:
+    """The pod because of which the Job is going to fail, before the Job controller has said so."""
+    failed = [pod for pod in pods if pod.phase == "Failed"]
+    counted = [pod for pod in failed if classify_pod(pod).retry == "counted"]
+    limit = job.backoff_limit
+    if any(classify_pod(pod).retry == "never" for pod in failed):
+        return culprit(pods)
+    return culprit(pods) if limit is not None and len(counted) > limit else None
 
 
 def _latest(pods: tuple[PodView, ...]) -> PodView | None:

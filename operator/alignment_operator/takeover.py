@@ -35,7 +35,7 @@ def at_end(job: AlignmentJob, run: int, end: Outcome) -> dict[str, Any]:
     if end.time:
         progress["lastReportTime"] = stamp(end.time)
     if end.failure is None:
-        progress |= {"phase": "Finished", "percentage": 100, "estimatedRemainingSeconds": 0}
+        progress |= {"phase": "Finished", "percentage": _percentage(progress), "estimatedRemainingSeconds": 0}
     else:
         progress.pop("estimatedRemainingSeconds", None)
     metrics = _metrics(end.said) or [_dump(m) for m in job.status.metrics or ()]
@@ -49,6 +49,14 @@ def result(end: Outcome, output_path: str | None) -> dict[str, Any]:
     said = dict(end.said or {"message": end.message})
     said |= {"outcome": end.reason, "message": end.message, "outputPath": output_path, "metrics": _metrics(said)}
     return _valid(Result, said)
+
+
+def _percentage(progress: Mapping[str, Any]) -> int:
+    """A run that was stopped early by choice did not reach its last step."""
+    step, total = progress.get("step"), progress.get("totalSteps")
+    if not isinstance(step, int) or not isinstance(total, int) or total <= 0:
+        return 100
+    return max(0, min(100, 100 * step // total))
 
 
 def _valid(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -154,3 +154,8 @@ class Observed:
     events: tuple[JobEvent, ...] = ()
     foreign: str | None = None
     upstream: UpstreamView | None = None
+
+    @property
+    def own_pods(self) -> tuple[PodView, ...]:
+        """The pods of this very Job: one that was deleted by hand and made again has its predecessor's beside them."""
+        return tuple(pod for pod in self.pods if self.job is None or pod.job_uid in ("", self.job.uid))

@@ -74,10 +74,18 @@ class Job(_Object):
             "alignment-operator.io/job": NAME,
             "alignment-operator.io/run": str(run),
         }
-        metadata = {"name": f"{NAME}-r{run}", "namespace": NAMESPACE, "uid": f"job-{run}", "labels": labels}
+        metadata: dict[str, Any] = {
+            "name": f"{NAME}-r{run}",
+            "namespace": NAMESPACE,
+            "uid": f"job-{run}",
+            "labels": labels,
+        }
         metadata |= {"creationTimestamp": at(-60), "ownerReferences": [owner]}
         status = {"startTime": at(-60), "active": 1}
         super().__init__({"metadata": metadata, "spec": {"backoffLimit": 3, "suspend": False}, "status": status})
+
+    def with_condition(self, kind: str) -> Self:
+        return self._condition(kind, "True", "", "", -2)
 
     def suspended(self) -> Self:
         self.obj["spec"]["suspend"] = True
@@ -159,6 +167,10 @@ class Pod(_Object):
 
     def disrupted(self, reason: str = "PreemptionByScheduler", message: str = "preempted by a higher priority") -> Self:
         return self._condition("DisruptionTarget", "True", reason, message, -6)
+
+    def of_job(self, uid: str) -> Self:
+        self.obj["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] = uid
+        return self
 
     def init_exited(self, name: str, code: int) -> Self:
         self.obj["status"]["phase"] = "Failed"

@@ -57,7 +57,7 @@ CONTROLS: dict[str, Callable[[Json], bool]] = {
         _pod(pod).get("runAsUser") != 0 and _all(pod, lambda c: c.get("runAsUser") != 0)
     ),
     "seccomp": lambda pod: _all(
-        pod, lambda c: c.get("seccompProfile", _pod(pod).get("seccompProfile", {})).get("type") in SECCOMP
+        pod, lambda c: (c.get("seccompProfile") or _pod(pod).get("seccompProfile") or {}).get("type") in SECCOMP
     ),
     "capabilities": lambda pod: _all(
         pod,

@@ -150,6 +150,16 @@ def test_progress_is_taken_over_at_the_end_although_the_last_report_was_lost() -
     assert {"name": "loss", "value": "0.6421"} in result.status["metrics"]
 
 
+def test_a_run_that_stopped_early_did_not_do_all() -> None:
+    result = ended(Job().complete(), Pod().exited(0, said("StoppedEarly", step=5, totalSteps=20)))
+    assert result.status["progress"]["percentage"] == 25
+
+
+def test_a_pod_of_a_job_that_was_deleted_by_hand_tells_nothing_of_its_successor() -> None:
+    pods = [Pod(attempt="a").exited(78).of_job("deleted"), Pod(attempt="b").exited(81)]
+    assert ended(Job().failed("PodFailurePolicy"), *pods).status["failure"]["class"] == "Diverged"
+
+
 def test_a_report_of_another_run_is_not_carried_over() -> None:
     result = ended(Job().complete(), Pod().exited(0, EXAMPLE), status={"progress": {"run": 9, "tokensPerSecond": 1.0}})
     assert "tokensPerSecond" not in result.status["progress"]

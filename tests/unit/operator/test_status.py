@@ -163,6 +163,49 @@ STAGES = [
         ("True", "Starting"),
         id="pod-is-being-stopped",
     ),
+    pytest.param(
+        observed(Job(), Pod().exited(78)), RUN, {}, "Running", ("True", "NotRunning"), id="pod-failed-and-job-not-yet"
+    ),
+    pytest.param(
+        observed(Job(), Pod(0).running(), Pod(1).exited(80)),
+        RUN,
+        {"nodes": 2},
+        "Running",
+        ("True", "NotRunning"),
+        id="peers-of-the-culprit-still-run",
+    ),
+    pytest.param(
+        observed(Job(), *(Pod(attempt=a).exited(70) for a in "abcd")),
+        RUN,
+        {},
+        "Running",
+        ("True", "NotRunning"),
+        id="last-failure-that-counts",
+    ),
+    pytest.param(
+        observed(Job().with_condition("FailureTarget"), Pod().running().deleted(-1)),
+        RUN,
+        {},
+        "Running",
+        ("True", "NotRunning"),
+        id="job-stops-its-pods",
+    ),
+    pytest.param(
+        observed(Job().with_condition("SuccessCriteriaMet"), Pod(0).exited(0), Pod(1).running()),
+        RUN,
+        {"nodes": 2},
+        "Running",
+        ("True", "Running"),
+        id="leader-is-done",
+    ),
+    pytest.param(
+        observed(Job(), Pod(attempt="a").exited(78).of_job("deleted"), Pod(attempt="b").running()),
+        RUN,
+        {},
+        "Running",
+        ("True", "Running"),
+        id="a-pod-of-the-job-that-was-deleted-by-hand",
+    ),
     pytest.param(observed(Job(), Pod().exited(70)), RUN, {}, "Starting", ("True", "BackingOff"), id="between-attempts"),
     pytest.param(
         observed(Job().complete(), Pod().exited(0, said())), RUN, {}, "Complete", ("True", "Complete"), id="complete"

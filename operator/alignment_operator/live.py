@@ -1,0 +1,170 @@
+"""Where a run stands whose Job exists: held, obstructed, starting, running, between attempts, about to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from . import obstacles
+from .api.alignmentjob import AlignmentJob
+from .api.constants import ConditionType, Phase, Reason
+from .conditions import Fact, stamp
+from .outcome import failure_of, is_decided
+from .settings import Settings
+from .views import JobView, Observed, PodView
+
+if TYPE_CHECKING:
+    from .runs import Decision
+
+BACKOFF_FIRST = timedelta(seconds=10)  # the Job controller's: doubled with every failed pod, ignored ones included
+BACKOFF_LAST = timedelta(minutes=10)
+RESULT_RETRY_SECONDS = 5.0  # a Job has ended and its pod's end is not seen yet
+
+Facts = dict[ConditionType, Fact]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A phase, and the conditions that differ from those of a run that has not started."""
+
+    phase: Phase
+    reason: str
+    message: str
+    ready: bool = True
+    moving: bool = False
+    failure: dict[str, Any] | None = None
+    look_again: float | None = None
+    facts: Facts = field(default_factory=dict)
+
+
+def suspended(message: str) -> State:
+    facts = {ConditionType.SUSPENDED: Fact(True, Reason.SUSPENDED_BY_USER, message)}
+    return State(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message, facts=facts)
+
+
+def live_state(job: AlignmentJob, observed: Observed, decision: Decision, now: datetime, settings: Settings) -> State:
+    child = observed.job
+    if child is None:
+        return State(Phase.PENDING, Reason.STARTING, f"Run {decision.run} is about to start.", moving=True)
+    if child.suspended:
+        return _held(job, observed, child)
+    if child.condition("Complete") or child.condition("Failed"):
+        message = f"Job {child.name} has ended; its result is being read."
+        return State(Phase.RUNNING, Reason.RUNNING, message, moving=True, look_again=RESULT_RETRY_SECONDS)
+    if ending := _ending(observed, child):
+        return ending
+    obstacle, look_again = obstacles.find(observed, job.spec.nodes, now, settings)
+    if obstacle:
+        return _obstructed(obstacle, look_again)
+    return _started(job, observed, child, now, look_again)
+
+
+def _ending(observed: Observed, child: JobView) -> State | None:
+    """Nothing starts any more, and the Job has not ended yet: its last pods stop, or its controller has not looked."""
+    if child.condition("SuccessCriteriaMet"):
+        message = f"Run {child.run} has completed; its other pods are stopping."
+        return State(Phase.RUNNING, Reason.RUNNING, message, moving=True)
+    pod = is_decided(child, observed.own_pods)
+    if pod is None and not child.condition("FailureTarget"):
+        return None
+    message = f"Run {child.run} is ending: {failure_of(pod).message}" if pod else f"Run {child.run} is being stopped."
+    return State(Phase.RUNNING, Reason.NOT_RUNNING, message, moving=True)
+
+
+def _held(job: AlignmentJob, observed: Observed, child: JobView) -> State:
+    """The Job is suspended: by the user, or by the queue."""
+    stopping = sum(not pod.ended for pod in observed.own_pods)
+    tail = f" {stopping} pods are still stopping." if stopping > 1 else " A pod is still stopping." if stopping else ""
+    if job.spec.suspend:
+        return suspended(f"Run {child.run} is suspended; set spec.suspend to false to go on.{tail}")
+    if job.spec.queue_name:
+        message = f"Run {child.run} waits in queue {job.spec.queue_name}.{tail}"
+        facts = {ConditionType.QUEUED: Fact(True, Reason.WAITING_IN_QUEUE, message)}
+        return State(Phase.QUEUED, Reason.WAITING_IN_QUEUE, message, facts=facts)
+    return State(Phase.STARTING, Reason.STARTING, f"Run {child.run} is being resumed.{tail}", moving=True)
+
+
+def _obstructed(obstacle: obstacles.Obstacle, look_again: float | None) -> State:
+    message = f"{obstacle.message.rstrip('.')}. {obstacle.cure}"
+    failure = {"class": obstacle.reason, "message": obstacle.message, "cure": obstacle.cure, "retryable": True}
+    facts = {ConditionType.RUNNING: Fact(False, obstacle.reason, message)}
+    return State(
+        Phase.STARTING,
+        obstacle.reason,
+        message,
+        ready=False,
+        moving=True,
+        failure=failure,
+        look_again=look_again,
+        facts=facts,
+    )
+
+
+def _started(job: AlignmentJob, observed: Observed, child: JobView, now: datetime, look_again: float | None) -> State:
+    nodes, live = job.spec.nodes, [pod for pod in observed.own_pods if not pod.ended]
+    running = [pod for pod in live if pod.running_since and not pod.deleting_since]
+    if len(running) >= nodes or (running and _finished_pods(observed) + len(running) >= nodes):
+        message = f"Run {child.run} is running on {_places(running)}."
+        facts = {ConditionType.RUNNING: Fact(True, Reason.RUNNING, message)}
+        return State(Phase.RUNNING, Reason.RUNNING, message, facts=facts)
+    stopped = _last_failed(observed.own_pods)
+    if stopped and not live:
+        return _backing_off(observed.own_pods, stopped, look_again)
+    if any(pod.deleting_since for pod in live):
+        message = f"A pod of run {child.run} is being stopped; the run resumes from its last checkpoint."
+    else:
+        message = f"Run {child.run} is starting: {len(running)} of {nodes} pods run."
+    facts = {ConditionType.RUNNING: Fact(False, Reason.STARTING, message)}
+    return State(Phase.STARTING, Reason.STARTING, message, moving=True, look_again=look_again, facts=facts)
+
+
+def _finished_pods(observed: Observed) -> int:
+    return sum(pod.phase == "Succeeded" for pod in observed.own_pods)
+
+
+def _places(pods: list[PodView]) -> str:
+    names = sorted({pod.node or "an unknown node" for pod in pods})
+    if len(names) == 1:
+        return f"node {names[0]}"
+    return f"{len(names)} nodes"
+
+
+def _last_failed(pods: tuple[PodView, ...]) -> PodView | None:
+    """The pod whose failure is told: of the last attempt's, not a survivor that ended because of it."""
+    failed = [pod for pod in pods if pod.phase == "Failed"]
+    last = max((time for pod in failed if (time := _end(pod))), default=None)
+    if last is None:
+        return failed[-1] if failed else None
+    recent = [pod for pod in failed if (time := _end(pod)) and last - time < timedelta(minutes=1)]
+    return next((pod for pod in recent if failure_of(pod).kind.name != "Preempted"), recent[-1])
+
+
+def _end(pod: PodView) -> datetime | None:
+    return (pod.terminated.finished if pod.terminated else None) or pod.deleting_since
+
+
+def _backing_off(pods: tuple[PodView, ...], stopped: PodView, look_again: float | None) -> State:
+    """Kubernetes waits before the next attempt, after a free failure too: say until when."""
+    failure = failure_of(stopped)
+    again = "The next attempt starts soon"
+    if restart := _restart_time(pods):
+        again = f"The next attempt starts at about {stamp(restart)}"
+    message = f"{failure.message} {again} and resumes from the last checkpoint."
+    facts = {ConditionType.RUNNING: Fact(False, Reason.BACKING_OFF, message)}
+    return State(
+        Phase.STARTING,
+        Reason.BACKING_OFF,
+        message,
+        moving=True,
+        failure=failure.as_status(),
+        look_again=look_again,
+        facts=facts,
+    )
+
+
+def _restart_time(pods: tuple[PodView, ...]) -> datetime | None:
+    times = [time for pod in pods if pod.phase == "Failed" and (time := _end(pod))]
+    if not times:
+        return None
+    return max(times) + min(BACKOFF_FIRST * 2 ** min(len(times) - 1, 10), BACKOFF_LAST)

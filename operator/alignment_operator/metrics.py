@@ -22,34 +22,23 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(_Scraped(store, queue))
-        registry = self.registry
-        by = {"labelnames": ["controller"], "registry": registry}
-        self._reconciles = Counter(
-            "controller_runtime_reconcile", "Reconciles by result.", ["controller", "result"], registry=registry
-        )
-        self._errors = Counter("controller_runtime_reconcile_errors", "Reconciles that raised.", **by).labels(
-            CONTROLLER
-        )
-        self.seconds = Histogram("controller_runtime_reconcile_time_seconds", "Length of a reconcile.", **by).labels(
-            CONTROLLER
-        )
-        self.active = Gauge("controller_runtime_active_workers", "Workers that reconcile now.", **by).labels(CONTROLLER)
-        limit = Gauge("controller_runtime_max_concurrent_reconciles", "Workers in all.", **by)
+        one, per = self.registry, ["controller"]
+        name = "controller_runtime_reconcile"
+        self._reconciles = Counter(name, "Reconciles by result.", [*per, "result"], registry=one)
+        self._errors = Counter(f"{name}_errors", "Reconciles that raised.", per, registry=one).labels(CONTROLLER)
+        self.seconds = Histogram(f"{name}_time_seconds", "Length of a reconcile.", per, registry=one).labels(CONTROLLER)
+        active = Gauge("controller_runtime_active_workers", "Workers that reconcile now.", per, registry=one)
+        self.active = active.labels(CONTROLLER)
+        limit = Gauge("controller_runtime_max_concurrent_reconciles", "Workers in all.", per, registry=one)
         limit.labels(CONTROLLER).set(workers)
-        self.retries = Counter(
-            "workqueue_retries", "Keys that came back after a failure.", ["name"], registry=registry
-        ).labels(CONTROLLER)
-        leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=registry)
+        retries = Counter("workqueue_retries", "Keys that came back after a failure.", ["name"], registry=one)
+        self.retries = retries.labels(CONTROLLER)
+        leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=one)
         self.leading = leader.labels(lease)
-        self.reports = Counter(
-            "alignment_operator_progress_reports", "Progress reports by HTTP status.", ["code"], registry=registry
-        )
-        self.missed = Counter(
-            "alignment_operator_watch_missed",
-            "Objects that a LIST knew and the watches did not.",
-            ["resource"],
-            registry=registry,
-        )
+        name = "alignment_operator_progress_reports"
+        self.reports = Counter(name, "Progress reports by HTTP status.", ["code"], registry=one)
+        name = "alignment_operator_watch_missed"
+        self.missed = Counter(name, "Objects that a LIST knew and the watches did not.", ["resource"], registry=one)
         for result in ("success", "requeue_after", "requeue", "error"):
             self._reconciles.labels(CONTROLLER, result)
 

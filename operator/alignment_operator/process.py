@@ -11,7 +11,10 @@ import os
 import secrets
 import signal
 import socket
+import ssl
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import kopf
 from aiohttp import web
@@ -54,7 +57,7 @@ class Process:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT (returns), or until something fails (raises it)."""
-        tasks = [asyncio.create_task(self._stop.wait(), name="stop")]
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop.wait(), name="stop")]
         try:
             self._catch_signals()
             await self._serve(probes.routes(self._health, self._queue, self._metrics), self._settings.health_port)
@@ -71,7 +74,7 @@ class Process:
         finally:
             await self._shut_down(tasks)
 
-    def _parts(self):
+    def _parts(self) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
         # kopf last: it takes every task that was made after its own for one of its own, and ends it when it stops.
         return (("resync", self._resync_forever()), ("leader", self._lead()), ("watches", self._watch()))
 
@@ -98,7 +101,7 @@ class Process:
         for key in self._store.job_keys():
             self._queue.add(key)
         authority = self._certificates.authority if self._certificates else str
-        reconciler = Reconciler(self._store, self._cluster, self._settings, authority)
+        reconciler = Reconciler(self._store, self._cluster, self._settings, authority, self._queue.add)
         async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
             group.create_task(self._lease.hold(), name="lease")
             group.create_task(work(self._queue, reconciler, self._metrics, self._settings.workers), name="workers")
@@ -126,7 +129,7 @@ class Process:
         await self._serve(reports.application(), self._settings.progress.port, self._certificates.context)
         return asyncio.create_task(reports.write_forever(), name="progress")
 
-    async def _serve(self, app: web.Application, port: int, context=None) -> None:
+    async def _serve(self, app: web.Application, port: int, context: ssl.SSLContext | None = None) -> None:
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._runners.append(runner)
@@ -137,7 +140,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
-    async def _shut_down(self, tasks: list[asyncio.Task]) -> None:
+    async def _shut_down(self, tasks: list[asyncio.Task[Any]]) -> None:
         """Workers first, then the Lease (nobody may take it while we write), then the rest."""
         self._health.stopping = True
         self._queue.shut_down()
@@ -151,7 +154,7 @@ class Process:
         await asyncio.wait(tasks, timeout=STOP_SECONDS)
         await self._cluster.close()
 
-    async def _end_leader(self, task: asyncio.Task) -> None:
+    async def _end_leader(self, task: asyncio.Task[Any]) -> None:
         deadline = asyncio.get_running_loop().time() + STOP_SECONDS
         while self._queue.held and not task.done() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)

@@ -18,7 +18,7 @@ from .api.alignmentjob import AlignmentJob
 from .children import Children, NotYet
 from .cluster import Cluster
 from .problems import SpecProblem
-from .resources import ALIGNMENT_JOBS, JOBS
+from .resources import ALIGNMENT_JOBS, JOBS, Resource
 from .runs import Decision, decide
 from .settings import Settings
 from .status import StatusResult, compute
@@ -41,9 +41,11 @@ class Reconciler:
         cluster: Cluster,
         settings: Settings,
         authority: Callable[[], str],
+        enqueue: Callable[[Key], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store, self._cluster, self._settings, self._now = store, cluster, settings, now
+        self._enqueue = enqueue
         self._children = Children(cluster, settings, authority)
         self._refused: dict[
             Key, tuple[int, datetime, SpecProblem]
@@ -97,13 +99,13 @@ class Reconciler:
             metadata = {name: obj["metadata"][name] for name in ("resourceVersion", "uid")}
             patch = {"metadata": metadata, "status": changes}
             written = await self._cluster.patch(ALIGNMENT_JOBS, key.namespace, key.name, patch, "status")
-            self._store.put(ALIGNMENT_JOBS, written)
+            self._keep(ALIGNMENT_JOBS, written)
             log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
             await events.emit(self._cluster, obj, result.events)
         return result
 
     async def _start(self, key: Key, observed: Observed, decision: Decision) -> float | None:
-        """Make the children of the run; of one that started before only if the AlignmentJob, read live, still says so."""
+        """Make the run's children; of one that started before only if the AlignmentJob, read live, still says so."""
         if not decision.new_run and not await self._current(key):
             return 0.0
         obj = self._store.job(key)
@@ -119,9 +121,9 @@ class Reconciler:
             return await self._refuse(
                 key, obj, job, observed, replace(decision, start=False, new_run=False, problem=problem)
             )
-        self._store.put(JOBS, child)
+        self._keep(JOBS, child)
         log.info("job made", extra={"job": "/".join(key), "run": decision.run, "uid": child["metadata"]["uid"]})
-        return 0.0
+        return None
 
     async def _refuse(self, key: Key, obj: Object, job: AlignmentJob, observed: Observed, decision: Decision) -> float:
         """The API server refuses the Job: say so, and give up the name, so that the spec may be mended."""
@@ -136,7 +138,7 @@ class Reconciler:
         if live is None:
             return False
         self._store.put(ALIGNMENT_JOBS, live)
-        return bool(known) and known["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
+        return known is not None and known["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
 
     async def _stop(self, key: Key, decision: Decision, observed: Observed) -> None:
         if decision.stop_run is not None and observed.job:
@@ -157,11 +159,16 @@ class Reconciler:
         if decision.patch and observed.job:
             child = observed.job
             patch = decision.patch | {"metadata": {**decision.patch.get("metadata", {}), "uid": child.uid}}
-            self._store.put(JOBS, await self._cluster.patch(JOBS, child.namespace, child.name, patch))
+            self._keep(JOBS, await self._cluster.patch(JOBS, child.namespace, child.name, patch))
+
+    def _keep(self, resource: Resource, written: Object) -> None:
+        """Put what we wrote into the store; whom it concerns looks again, for the watch will find nothing new."""
+        for key in self._store.put(resource, written):
+            self._enqueue(key)
 
 
 def read(obj: Object) -> tuple[AlignmentJob, SpecProblem | None]:
-    """The object as models; one that predates a bound of the schema with a stand-in spec, and what is wrong."""
+    """The object as models; one that predates a bound with a stand-in spec, and what is wrong with its own."""
     try:
         return AlignmentJob.model_validate(obj), None
     except ValidationError as error:

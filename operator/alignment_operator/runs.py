@@ -4,7 +4,7 @@ A run is one child Job, `NAME-rN`. A new one begins when there is none yet, and 
 that the current run stands for (`status.rerun`). A run that ended is final: losing its Job makes no other.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -87,26 +87,25 @@ def _begin(
     job: AlignmentJob, observed: Observed, settings: Settings, run: int, refused: SpecProblem | None
 ) -> Decision:
     """The first start of a run, when nothing speaks against it."""
-    pending = {"run": job.status.run or 0, "rerun": job.status.rerun}
+    pending = Decision(job.status.run or 0, job.status.rerun)
     upstream = observed.upstream
     if upstream and not upstream.complete:
         message = f"Waits for AlignmentJob {upstream.name}, which " + (
             "failed." if upstream.failed else "is not complete yet." if upstream.exists else "does not exist."
         )
-        return Decision(**pending, waiting=Reason.WAITING_FOR_JOB, message=message)
+        return replace(pending, waiting=Reason.WAITING_FOR_JOB, message=message)
     try:
         built = build(job, run, settings, upstream)
         jobs.job(job, built, run, settings, upstream)
     except SpecProblem as problem:
-        return Decision(**pending, problem=problem)
+        return replace(pending, problem=problem)
     if refused:
-        return Decision(**pending, problem=refused)
+        return replace(pending, problem=refused)
     if job.spec.suspend and not job.spec.queue_name:
-        return Decision(
-            **pending, waiting=Reason.SUSPENDED_BY_USER, message="spec.suspend is true; no Job has been made."
-        )
+        message = "spec.suspend is true; no Job has been made."
+        return replace(pending, waiting=Reason.SUSPENDED_BY_USER, message=message)
     if blocked := _blocked(observed.pods):
-        return Decision(**pending, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
+        return replace(pending, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
     return Decision(run, job.spec.rerun, new_run=True, start=True, output_path=built.output_path, recipe=built)
 
 
@@ -156,7 +155,7 @@ def _blocked(pods: tuple[PodView, ...]) -> str:
 
 def _patch(job: AlignmentJob, child: JobView) -> dict[str, Any]:
     """The only changes ever made to a live Job. With a queue, `suspend` is Kueue's."""
-    wanted = {"backoffLimit": (job.spec.backoff_limit, child.backoff_limit)}
+    wanted: dict[str, tuple[Any, Any]] = {"backoffLimit": (job.spec.backoff_limit, child.backoff_limit)}
     wanted["activeDeadlineSeconds"] = (job.spec.active_deadline_seconds, child.active_deadline_seconds)
     if not job.spec.queue_name:
         wanted["suspend"] = (job.spec.suspend, child.suspended)

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -99,6 +101,17 @@ def operator(new_operator: Callable[..., Operator]) -> Operator:
     return new_operator().start()
 
 
+@pytest.fixture(scope="module")
+def shared_operator(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """One replica for all tests of a module, which share its namespace and use names of their own."""
+    namespace = f"shared-{uuid.uuid4().hex[:8]}"
+    apiserver.kubectl("create", "namespace", namespace)
+    one = Operator(apiserver.kubeconfig, namespace, tmp_path_factory.mktemp("operator") / "operator.log").start()
+    yield one
+    one.end(signal.SIGKILL)
+    apiserver.kubectl("delete", "alignmentjobs,jobs,pods,configmaps,services", "--all", "-n", namespace, "--wait=false")
+
+
 @pytest.fixture
 async def cluster(apiserver: ApiServer) -> AsyncIterator[Cluster]:
     connection = await connect(str(apiserver.kubeconfig))
@@ -109,10 +122,14 @@ async def cluster(apiserver: ApiServer) -> AsyncIterator[Cluster]:
 class World:
     """The user, the Job controller and the kubelet of one namespace."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.cluster, self.namespace = cluster, namespace
+    def __init__(self, cluster: Cluster, namespace: str, name: str = "demo") -> None:
+        self.cluster, self.namespace, self.name = cluster, namespace, name
 
-    async def apply(self, name: str = "demo", **spec: Any) -> dict[str, Any]:
+    def child(self, run: int, name: str | None = None) -> str:
+        """Name of the Job, ConfigMap and Service of a run."""
+        return f"{name or self.name}-r{run}"
+
+    async def apply(self, name: str | None = None, **spec: Any) -> dict[str, Any]:
         """Create an AlignmentJob; `spec` is merged over a small valid one."""
         whole = {
             "model": {"modelNameOrPath": "/models/tiny"},
@@ -124,28 +141,30 @@ class World:
         manifest = {
             "apiVersion": ALIGNMENT_JOBS.api,
             "kind": ALIGNMENT_JOBS.kind,
-            "metadata": {"namespace": self.namespace, "name": name},
+            "metadata": {"namespace": self.namespace, "name": name or self.name},
             "spec": whole | spec,
         }
         return await self.cluster.create(ALIGNMENT_JOBS, manifest)
 
-    async def change(self, name: str = "demo", **spec: Any) -> dict[str, Any]:
-        return await self.cluster.patch(ALIGNMENT_JOBS, self.namespace, name, {"spec": spec})
+    async def change(self, **spec: Any) -> dict[str, Any]:
+        return await self.cluster.patch(ALIGNMENT_JOBS, self.namespace, self.name, {"spec": spec})
 
     async def get(self, resource: Resource, name: str) -> dict[str, Any] | None:
         return await self.cluster.get(resource, self.namespace, name)
 
-    async def until(self, what: Callable[[dict], Any], resource: Resource = ALIGNMENT_JOBS, name: str = "demo") -> Any:
+    async def until(
+        self, what: Callable[[dict], Any], resource: Resource = ALIGNMENT_JOBS, name: str | None = None
+    ) -> Any:
         """Wait until `what(object)` is true; returns the object."""
         deadline = time.monotonic() + SECONDS
         obj: dict[str, Any] | None = None
         while time.monotonic() < deadline:
-            obj = await self.get(resource, name)
+            obj = await self.get(resource, name or self.name)
             with suppress(KeyError, TypeError, IndexError):
                 if obj is not None and what(obj):
                     return obj
             await asyncio.sleep(0.05)
-        pytest.fail(f"{resource.kind} {name}: not in {SECONDS} s; now {obj and obj.get('status')}")
+        pytest.fail(f"{resource.kind} {name or self.name}: not in {SECONDS} s; now {obj and obj.get('status')}")
 
     async def gone(self, resource: Resource, name: str) -> None:
         deadline = time.monotonic() + SECONDS
@@ -153,15 +172,15 @@ class World:
             assert time.monotonic() < deadline, f"{resource.kind} {name} is still there"
             await asyncio.sleep(0.05)
 
-    async def job(self, name: str = "demo-r1") -> dict[str, Any]:
+    async def job(self, name: str | None = None) -> dict[str, Any]:
         """The child Job, as soon as it is there."""
-        return await self.until(bool, JOBS, name)
+        return await self.until(bool, JOBS, name or self.child(1))
 
-    async def quiet(self, name: str = "demo", seconds: float = 1.0) -> str:
+    async def quiet(self, seconds: float = 1.0) -> str:
         """Wait until nothing has been written for a while; returns the resourceVersion."""
         version, since = "", time.monotonic()
         while time.monotonic() - since < seconds:
-            now = (await self.get(ALIGNMENT_JOBS, name) or {})["metadata"]["resourceVersion"]
+            now = (await self.get(ALIGNMENT_JOBS, self.name) or {})["metadata"]["resourceVersion"]
             if now != version:
                 version, since = now, time.monotonic()
             await asyncio.sleep(0.1)
@@ -177,7 +196,7 @@ class World:
             "batch.kubernetes.io/job-completion-index": str(index),
         }
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": True}
-        spec = {**template["spec"], "nodeName": "nowhere"}
+        spec = {**template["spec"], "nodeName": "nowhere", "serviceAccountName": "default"}
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -224,8 +243,12 @@ def _stamp() -> str:
 
 
 @pytest.fixture
-def world(cluster: Cluster, namespace: str) -> World:
-    return World(cluster, namespace)
+def world(request: pytest.FixtureRequest, cluster: Cluster) -> World:
+    """In the shared operator's namespace with a name of its own, or in the test's own namespace."""
+    if "shared_operator" in request.fixturenames:
+        shared: Operator = request.getfixturevalue("shared_operator")
+        return World(cluster, shared.namespace, f"demo-{uuid.uuid4().hex[:8]}")
+    return World(cluster, request.getfixturevalue("namespace"))
 
 
 def condition(obj: dict[str, Any], kind: str) -> dict[str, Any]:

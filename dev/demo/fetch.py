@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dev.cluster.layout import cache
 from dev.cluster.report import ClusterError, say, step
+from dev.images import build as images
 from dev.images import container
 
 from . import pairs, sources
@@ -19,11 +20,10 @@ SUMS = "sha256sums.json"
 HERE = Path(__file__).parent
 
 
-def fetch(trainer_image: str, folder: Path | None = None) -> Path:
+def fetch(folder: Path | None = None) -> Path:
     """Fills `folder` with the model, the preference pairs and their checksums; returns it.
 
     Args:
-        trainer_image: in buildah's store; it has the torch and transformers that convert the model.
         folder: default: the user's cache.
 
     Raises:
@@ -40,7 +40,7 @@ def fetch(trainer_image: str, folder: Path | None = None) -> Path:
     (folder / PREFERENCES / "train.jsonl").write_text(pairs.json_lines(train))
     (folder / PREFERENCES / "test.jsonl").write_text(pairs.json_lines(test))
     with step(f"convert {sources.GGUF_FILE.rpartition('/')[2]} to bf16 safetensors"):
-        _convert(trainer_image, packages, folder / MODEL)
+        _convert(packages, folder / MODEL)
     (folder / SUMS).write_text(json.dumps(_sums(folder), indent=1) + "\n")
     say(f"         {len(train)} training and {len(test)} held-out pairs, and the model, in {folder}")
     return folder
@@ -59,8 +59,9 @@ def _sums(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _convert(image: str, packages: Path, model: Path) -> None:
-    """Unpacks the two wheels beside the conversion script and runs it in the image, which has no network."""
+def _convert(packages: Path, model: Path) -> None:
+    """Unpacks the two wheels beside the script and runs it in the trainer image, which has torch, without a network."""
+    image = images.build("trainer")
     work = packages / "convert"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

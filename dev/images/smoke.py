@@ -42,6 +42,4 @@ def _expect(image: str, code: str, success: bool) -> None:
     done = container.run(image, ["python", "-c", code], UID)
     if (done.returncode == 0) != success:
         expected = "success" if success else "an error"
-        raise ClusterError(
-            f"{code}\nended with {done.returncode}, not {expected}:\n{done.stderr[-3000:]}"
-        )
+        raise ClusterError(f"{code}\nended with {done.returncode}, not {expected}:\n{done.stderr[-3000:]}")

@@ -65,7 +65,10 @@ class Journal:
         """Note that an attempt begins, after closing those before it that ended without a word."""
         self._close_unfinished()
         self._append({"event": "start", "attempt": number, "checkpointStep": checkpoint_step, **facts})
-        self.beat(number, checkpoint_step, None)
+        try:
+            self.beat(number, checkpoint_step, None)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
 
     def end(self, number: int, **facts: Any) -> None:
         self._append({"event": "end", "attempt": number, **facts})
@@ -99,6 +102,8 @@ class Journal:
             lines = self.path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
         return [event for event in map(_parse, lines) if event is not None]
 
     def _append(self, event: dict[str, Any]) -> None:
@@ -113,10 +118,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise StorageError(
-                f"The output folder {self.folder} cannot be written: {error.strerror or error}.",
-                cure="Check spec.output.volume: free space, and that the pod's user (fsGroup) may write to it.",
-            ) from error
+            raise _unusable(self.folder, error) from error
 
     @staticmethod
     def _ends_with_newline(file: Any) -> bool:
@@ -131,6 +133,13 @@ def _parse(line: str) -> dict[str, Any] | None:
         return None
     valid = isinstance(event, dict) and isinstance(event.get("attempt"), int) and event.get("event") in ("start", "end")
     return event if valid else None
+
+
+def _unusable(folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"The output folder {folder} cannot be used: {error.strerror or error}.",
+        cure="Check spec.output.volume: free space, and that the pod's user (fsGroup) may write to it.",
+    )
 
 
 def next_number(attempts: list[Attempt]) -> int:

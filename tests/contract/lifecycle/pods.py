@@ -1,0 +1,154 @@
+"""Pods without Kubernetes: real launcher processes with the environment that the contract promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs/contract/termination.schema.json").read_text())
+
+
+@dataclass
+class Pod:
+    """One launcher. `message` is its termination message, valid by the contract's schema."""
+
+    process: subprocess.Popen[bytes]
+    termination_log: Path
+    log: Path
+
+    def wait(self, seconds: float = 180) -> int:
+        code = self.process.wait(seconds)
+        return code if code >= 0 else 128 - code
+
+    @property
+    def message(self) -> dict[str, Any]:
+        data = self.termination_log.read_bytes()
+        assert len(data) <= 4096
+        message = json.loads(data)
+        jsonschema.validate(message, SCHEMA)
+        assert message["exitCode"] == self.process.returncode
+        return message
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+class Run:
+    """One run: its two files, its output folder, and its attempts (pods)."""
+
+    def __init__(self, root: Path, recipe: dict[str, Any], run: dict[str, Any], environment: dict[str, str]) -> None:
+        self.root, self.output = root, root / "out"
+        self.environment = environment
+        self.config = root / "config"
+        self.config.mkdir(parents=True)
+        recipe = {**recipe, "output_dir": str(self.output)}
+        job = {"namespace": "team-a", "name": "tiny", "run": 1}
+        files = {
+            "recipe.yaml": recipe,
+            "run.yaml": {
+                "contractVersion": 1,
+                "method": "dpo",
+                "job": job,
+                "outputPath": str(self.output),
+                "device": "cpu",
+                "nodes": 1,
+                "processesPerNode": 1,
+                **run,
+            },
+        }
+        for name, content in files.items():
+            (self.config / name).write_text(yaml.safe_dump(content))
+        self.pods: list[Pod] = []
+
+    def start(self, **environment: str) -> Pod:
+        number = len(self.pods) + 1
+        termination_log, log = self.root / f"termination-{number}", self.root / f"pod-{number}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "alignment_trainer"],
+                env={
+                    **os.environ,
+                    "HF_HUB_OFFLINE": "1",
+                    "ALIGNMENT_CONFIG_DIR": str(self.config),
+                    "ALIGNMENT_TERMINATION_LOG": str(termination_log),
+                    **self.environment,
+                    **environment,
+                },
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        pod = Pod(process, termination_log, log)
+        self.pods.append(pod)
+        return pod
+
+    def complete(self, **environment: str) -> Pod:
+        """One attempt, to its end, which must be good."""
+        pod = self.start(**environment)
+        assert pod.wait() == 0, pod.output[-3000:]
+        return pod
+
+    def wait_for_step(self, step: int, pod: Pod, seconds: float = 120) -> None:
+        """Until the heartbeat of the attempt that runs says so."""
+        deadline = time.monotonic() + seconds
+        while self.heartbeat().get("step", 0) < step or self.heartbeat().get("attempt") != self.attempts_begun():
+            assert pod.process.poll() is None, pod.output[-3000:]
+            assert time.monotonic() < deadline, pod.output[-3000:]
+            time.sleep(0.005)
+
+    def wait_for_log(self, text: str, pod: Pod, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in pod.output:
+            assert pod.process.poll() is None, pod.output[-3000:]
+            assert time.monotonic() < deadline, pod.output[-3000:]
+            time.sleep(0.05)
+
+    def heartbeat(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.output / "heartbeat").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def attempts_begun(self) -> int:
+        return sum(event["event"] == "start" for event in self.journal())
+
+    def journal(self) -> list[dict[str, Any]]:
+        try:
+            return [json.loads(line) for line in (self.output / "attempts.jsonl").read_text().splitlines()]
+        except FileNotFoundError:
+            return []
+
+    def losses(self, step: int) -> dict[int, str]:
+        """Loss of every step up to `step` as its checkpoint has it, to 5 decimals."""
+        state = json.loads((self.output / f"checkpoint-{step}" / "trainer_state.json").read_text())
+        return {entry["step"]: f"{entry['loss']:.5f}" for entry in state["log_history"] if "loss" in entry}
+
+    def tokens(self, step: int) -> list[int]:
+        state = json.loads((self.output / f"checkpoint-{step}" / "trainer_state.json").read_text())
+        return [entry["num_tokens"] for entry in state["log_history"] if "num_tokens" in entry]
+
+    def checkpoints(self) -> list[int]:
+        return sorted(int(path.name.removeprefix("checkpoint-")) for path in self.output.glob("checkpoint-*"))
+
+    def end(self) -> None:
+        for pod in self.pods:
+            if pod.process.poll() is None:
+                pod.process.kill()  # its workers die with it
+                pod.process.wait()

@@ -84,9 +84,7 @@ def show(status: dict[str, Any], trainer: str) -> None:
         measured = measure(path, trainer)
     say(f"         mean reward margin on {measured['pairs']} held-out pairs, beta {BETA}:")
     say("           before   0.0000 (the policy is the reference)")
-    say(
-        f"           after   {measured['margin']:+.4f} (positive on {measured['preferred']} of {measured['pairs']} pairs)"
-    )
+    say(f"           after   {measured['margin']:+.4f} (positive on {measured['preferred']} pairs)")
     say(f"         copied by this command, which was just run:\n           {copy(path)}")
 
 

@@ -30,7 +30,7 @@ def files_pod(image: str) -> dict[str, Any]:
 
 def script_job(name: str, image: str, script: str, arguments: list[str]) -> list[dict[str, Any]]:
     """A ConfigMap with a Python script and a Job that runs it in the trainer image, both claims read-only."""
-    mounts = [
+    mounts: list[dict[str, Any]] = [
         {"name": MODELS, "mountPath": "/cache", "readOnly": True},
         {"name": OUTPUT, "mountPath": "/output", "readOnly": True},
         {"name": "script", "mountPath": "/script"},
@@ -38,7 +38,11 @@ def script_job(name: str, image: str, script: str, arguments: list[str]) -> list
     ]
     container = _container(name, image, ["python", "/script/script.py", *arguments], mounts)
     container["env"] = [{"name": "HF_HOME", "value": "/tmp/huggingface"}, {"name": "HF_HUB_OFFLINE", "value": "1"}]
-    volumes = [_claim_volume(MODELS), _claim_volume(OUTPUT), {"name": "script", "configMap": {"name": name}}]
+    volumes: list[dict[str, Any]] = [
+        _claim_volume(MODELS),
+        _claim_volume(OUTPUT),
+        {"name": "script", "configMap": {"name": name}},
+    ]
     volumes.append({"name": "tmp", "emptyDir": {}})
     template = {"spec": _pod_spec(container, volumes)}
     return [

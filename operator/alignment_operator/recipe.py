@@ -114,11 +114,11 @@ def _translate(spec: Spec, method: Method, recipe: dict[str, Any]) -> None:
         recipe["precompute_ref_log_probs"] = True
     modules = recipe.get("lora_target_modules")
     if modules and len(modules) == 1:
-        recipe["lora_target_modules"] = [_one_module(modules[0])]
+        recipe["lora_target_modules"] = _one_module(modules[0])
 
 
 def _one_module(name: str) -> str:
-    """TRL unwraps a list of one; PEFT then takes the name for a pattern of a whole path, which matches nothing."""
+    """TRL unwraps a list of one; PEFT takes a text for a pattern of the whole path, and a bare name matches nothing."""
     if name == "all-linear" or not re.fullmatch(r"[\w.]+", name):
         return name
     return rf"(.*\.)?{re.escape(name)}"

@@ -77,12 +77,12 @@ def recipe_of(**spec: Any) -> Recipe:
         ),
         pytest.param(
             {"model": {"modelNameOrPath": "m", "loraTargetModules": ["all-linear"]}},
-            {"lora_target_modules": ["all-linear"]},
+            {"lora_target_modules": "all-linear"},
             id="PEFTs-keyword",
         ),
         pytest.param(
             {"model": {"modelNameOrPath": "m", "loraTargetModules": [".*attn.*"]}},
-            {"lora_target_modules": [".*attn.*"]},
+            {"lora_target_modules": ".*attn.*"},
             id="a-users-own-pattern",
         ),
     ],
@@ -107,9 +107,8 @@ def test_no_truncation_is_written_as_null() -> None:
 @pytest.mark.parametrize("path", ["model.layers.0.self_attn.q_proj", "q_proj"])
 def test_a_single_module_name_matches_its_modules_although_trl_unwraps_it(path: str) -> None:
     """PEFT matches a string as a regular expression of the whole path (peft/tuners/tuners_utils.py)."""
-    (pattern,) = recipe_of(model={"modelNameOrPath": "m", "loraTargetModules": ["q_proj"]}).recipe[
-        "lora_target_modules"
-    ]
+    spec = {"modelNameOrPath": "m", "loraTargetModules": ["q_proj"]}
+    pattern = recipe_of(model=spec).recipe["lora_target_modules"]
     assert re.fullmatch(pattern, path)
     assert not re.fullmatch(pattern, path.replace("q_proj", "xq_proj"))
 

@@ -158,7 +158,8 @@ def _load_mixture(mixture_args: DatasetMixtureConfig) -> Any:
 @contextmanager
 def _naming(field: str, name: str) -> Iterator[None]:
     """Turns what `datasets` raises while loading into errors that name the field."""
-    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+    from datasets.data_files import EmptyDatasetError
+    from datasets.exceptions import DataFilesNotFoundError, DatasetGenerationError, DatasetNotFoundError
     from huggingface_hub.errors import GatedRepoError
 
     try:
@@ -167,13 +168,17 @@ def _naming(field: str, name: str) -> Iterator[None]:
         if isinstance(error.__cause__, GatedRepoError) or "gated" in str(error):
             raise AccessDenied(f"The hub refuses {name}: {error}", cure="Set spec.hub.secretName.") from error
         raise ModelUnavailable(f"{field}: {error}", cure=f"Correct {field}.") from error
-    except FileNotFoundError as error:  # a folder or repository without data files
+    except (DataFilesNotFoundError, EmptyDatasetError) as error:  # a folder or repository without data files
         raise ModelUnavailable(f"{field}: {error}", cure=f"Correct {field}, or put data files there.") from error
     except DatasetGenerationError as error:
+        if isinstance(error.__cause__, OSError | MemoryError):  # no fault of the rows
+            raise
         raise DataError(
             f"{name} cannot be read: {error.__cause__ or error}", cure="Mend the dataset's files."
         ) from error
     except (ValueError, KeyError) as error:
+        if isinstance(error, OSError):  # the hub's errors are both
+            raise
         raise UserError(f"{name} cannot be loaded: {error}", cure="Correct spec.dataset.") from error
 
 

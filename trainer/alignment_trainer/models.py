@@ -25,16 +25,12 @@ def get_model(model_args: ModelConfig, training_args: MethodConfig, **overrides:
     """Load the model that `model_args` describes: a causal LM, or for RewardConfig a classifier with one label.
 
     `overrides` win over what the arguments say (TRL's name for the same: `model_init_kwargs`).
-    Raises UserError (impossible here), ModelUnavailable (no such path).
+    Raises UserError (nonsense), ModelUnavailable (no such folder), and what transformers raises (see diagnosis.py).
     """
     path = local_or_hub(model_args.model_name_or_path, "spec.model.modelNameOrPath")
     model_kwargs = {**get_model_kwargs(model_args, training_args), **overrides}
     architecture = get_architecture(path, training_args, model_kwargs)
-    try:
-        model = architecture.from_pretrained(path, **model_kwargs)
-    except (ValueError, TypeError, ImportError) as error:
-        raise UserError(f"{path} cannot be loaded as asked: {error}", cure="Change spec.model accordingly.") from error
-    return keep_differentiable_on_cpu(model)
+    return keep_differentiable_on_cpu(architecture.from_pretrained(path, **model_kwargs))
 
 
 def get_model_kwargs(model_args: ModelConfig, training_args: MethodConfig) -> dict[str, Any]:

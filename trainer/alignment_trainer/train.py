@@ -8,7 +8,6 @@ from typing import Any
 
 from .attention import check_attention
 from .config import Config, load_config
-from .exits import UserError
 from .lifecycle import Lifecycle, NoLifecycle
 
 
@@ -84,18 +83,15 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
             lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
 
     training_args.model_init_kwargs = None  # get_model has heeded them; with a loaded model TRL wants none
-    try:
-        trainer = method.trainer_class()(
-            model=model,
-            args=training_args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
-            **reference,
-        )
-    except (ValueError, TypeError, NotImplementedError) as error:  # what TRL says of arguments that do not go together
-        raise UserError(f"TRL refuses the run: {error}", cure="Change the fields that the message names.") from error
+    trainer = method.trainer_class()(
+        model=model,
+        args=training_args,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        processing_class=processing_class,
+        peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
+        **reference,
+    )
     if method.has_reference and training_args.precompute_ref_log_probs:
         trainer.ref_model = None  # its log-probabilities are columns of the dataset now; its memory is free again
     if config.script_args.ignore_bias_buffers:

@@ -1,0 +1,196 @@
+"""Reports follow the contract, carry the newest state, and never hold up or break the training."""
+
+import datetime
+import http.server
+import ipaddress
+import json
+import ssl
+import threading
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from alignment_trainer.progress import Progress, body
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs/contract/progress.schema.json").read_text())
+FACTS = {
+    "attempt": 2,
+    "resumedFromStep": 5,
+    "lostSteps": 1,
+    "phase": "Training",
+    "step": 7,
+    "totalSteps": 20,
+    "epoch": 0.35,
+    "tokensPerSecond": 512.4,
+    "remainingSeconds": 78,
+    "lastCheckpointStep": 5,
+    "peakMemoryBytes": 1 << 31,
+    "metrics": {"loss": 0.68123456, "rewards/margins": 0.0241},
+    "dataset": {"rows": 3},
+}
+
+
+class Operator(http.server.ThreadingHTTPServer):
+    """A server that keeps what it is sent; `delay` seconds before each answer, `status` as the answer."""
+
+    def __init__(self, context=None):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.reports, self.tokens, self.delay, self.status = [], [], 0.0, 200
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server_port}/progress"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def wait_for(self, count, seconds=10):
+        deadline = time.monotonic() + seconds
+        while len(self.reports) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self.reports
+
+    def handle_error(self, *_):
+        """A client that refuses our certificate is part of the test."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.reports.append(report)
+        self.server.tokens.append(self.headers.get("Authorization"))
+        time.sleep(self.server.delay)
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def operator():
+    server = Operator()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_report_is_the_contracts():
+    report = body(FACTS)
+    jsonschema.validate(report, SCHEMA)
+    example = json.loads((Path(__file__).parents[3] / "docs/contract/progress.example.json").read_text())
+    assert report["trainerStatus"]["progressPercentage"] == example["trainerStatus"]["progressPercentage"] == 35
+    assert report["trainerStatus"]["metrics"][0] == {"name": "loss", "value": "0.681235"}
+    assert report["alignment"]["step"] == 7
+    assert "dataset" not in report["alignment"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"phase": "Loading", "attempt": 1},
+        {"step": 0, "totalSteps": 0},
+        {"metrics": {"loss": float("nan"), "x" * 500: 1e300, **{str(n): n for n in range(500)}}},
+        {"findings": ["x" * 1000] * 20},
+        {"step": 20, "totalSteps": 20, "remainingSeconds": 0},
+    ],
+)
+def test_any_facts_make_a_valid_report(facts):
+    jsonschema.validate(body(facts), SCHEMA)
+
+
+def test_the_newest_report_wins_and_updates_never_wait(operator):
+    operator.delay = 0.3
+    progress = Progress(operator.url, None, None, 0.0)
+    began = time.monotonic()
+    for step in range(2000):
+        progress.update({"step": step, "totalSteps": 2000})
+    assert time.monotonic() - began < 0.3
+    progress.close()
+    assert operator.reports[-1]["alignment"]["step"] == 1999
+    assert len(operator.reports) < 20
+
+
+def test_a_phase_change_goes_out_at_once_and_the_rest_waits(operator):
+    progress = Progress(operator.url, None, None, 60.0)
+    progress.update({"phase": "Loading"}, urgent=True)
+    operator.wait_for(1)
+    progress.update({"phase": "Loading", "step": 1})
+    time.sleep(0.2)
+    assert len(operator.reports) == 1
+    progress.update({"phase": "Training", "step": 1}, urgent=True)
+    assert operator.wait_for(2)[1]["alignment"] == {"phase": "Training", "step": 1}
+    progress.close()
+
+
+def test_the_token_is_read_again_for_every_report(operator, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    progress = Progress(operator.url, str(token), None, 0.0)
+    progress.update({"step": 1})
+    operator.wait_for(1)
+    token.write_text("second\n")
+    progress.update({"step": 2})
+    operator.wait_for(2)
+    progress.close()
+    assert operator.tokens == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize("trouble", ["500", "403", "nobody listens", "no token file"])
+def test_trouble_is_swallowed_and_the_next_report_tried(operator, trouble, tmp_path, capsys):
+    operator.status = int(trouble) if trouble.isdigit() else 200
+    token = str(tmp_path / "missing") if trouble == "no token file" else None
+    progress = Progress("http://127.0.0.1:1/" if trouble == "nobody listens" else operator.url, token, None, 0.0)
+    progress.update({"step": 1}, urgent=True)
+    time.sleep(0.2)
+    progress.update({"step": 2}, urgent=True)
+    progress.close()
+    assert capsys.readouterr().out.count("Progress could not be reported") == 1, "said once, not at every step"
+    assert len(operator.reports) == (2 if trouble.isdigit() else 0)
+
+
+def test_without_a_url_nothing_is_sent(monkeypatch):
+    monkeypatch.delenv("KUBEFLOW_TRAINER_SERVER_URL", raising=False)
+    progress = Progress.from_environment(5.0)
+    progress.update(FACTS, urgent=True)
+    progress.close()
+    assert progress._thread is None
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known authority", "unknown authority"])
+def test_only_the_operators_certificate_is_trusted(tmp_path, known):
+    own, foreign = _certificate(tmp_path, "own"), _certificate(tmp_path, "foreign")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*own)
+    server = Operator(context)
+    progress = Progress(server.url, None, str((own if known else foreign)[0]), 0.0)
+    progress.update({"step": 1}, urgent=True)
+    progress.close()
+    server.shutdown()
+    server.server_close()
+    assert len(server.reports) == (1 if known else 0)
+
+
+def _certificate(folder, name):
+    """A self-signed certificate for 127.0.0.1 and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / f"{name}.crt", folder / f"{name}.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths

@@ -144,7 +144,8 @@ class Cluster:
         query: dict[str, str] | None = None,
         content_type: str | None = None,
     ) -> Object:
-        headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
+        # the API server's key set has a media type of its own, and it takes no other
+        headers = {"Accept": "application/json, application/jwk-set+json"} | ({"Content-Type": content_type} if content_type else {})
         await self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
         url = self._api.configuration.host + quote(path) + ("?" + urlencode(query) if query else "")
         response = await self._api.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT)

@@ -45,7 +45,7 @@ def test_dpo_completes_and_says_where_its_result_lies(
 ) -> None:
     job = apply(name, **changes)
     status = job.complete()
-    assert status["method"] == "dpo"
+    assert status["method"] == "DPO"
     assert status["progress"]["step"] == status["progress"]["totalSteps"] == 6
     assert status["progress"]["percentage"] == 100
     assert status["result"]["artifacts"][artifact]

@@ -56,6 +56,24 @@ class Progress(Section):
     last_report_time: Short | None = Field(None, alias="lastReportTime", description="When the trainer last spoke.")
 
 
+class Artifacts(Section):
+    """What the run made: paths relative to status.outputPath."""
+
+    adapter: Long | None = Field(None, description="PEFT adapter, as safetensors.")
+    model: Long | None = Field(None, description="Full weights, as safetensors.")
+    merged: Long | None = Field(None, description="Base model with the adapter merged in.")
+    repository: Long | None = Field(None, description="Hub repository and commit that was pushed.")
+
+
+class DatasetReport(Section):
+    """Rows of the train split."""
+
+    rows: Count | None = Field(None, description="Rows read.")
+    dropped_rows: Count | None = Field(
+        None, alias="droppedRows", description="Of those, rows whose completion would be lost to maxLength."
+    )
+
+
 class Result(Section):
     """The trainer's last word, from the termination message."""
 
@@ -68,6 +86,12 @@ class Result(Section):
     lost_steps: Count | None = Field(None, alias="lostSteps", description="Steps done again because of restarts.")
     last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
     output_path: Long | None = Field(None, alias="outputPath", description="Folder of the model on the volume.")
+    artifacts: Artifacts | None = Field(None, description="What the run made.")
+    dataset: DatasetReport | None = Field(None, description="What was trained on.")
+    duration_seconds: Number | None = Field(None, alias="durationSeconds", description="Of the last attempt.")
+    peak_memory_bytes: Count | None = Field(
+        None, alias="peakMemoryBytes", description="Largest memory of a process: on GPUs of the device, else resident."
+    )
     metrics: Annotated[list[Metric], Field(max_length=64)] | None = Field(None, description="Final metrics.")
 
 

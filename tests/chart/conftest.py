@@ -62,9 +62,14 @@ def find(objects: Objects, kind: str, name: str | None = None) -> dict[str, Any]
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A real API server with the namespaces that the values files name, and nothing of ours."""
-    tool("etcd"), tool("kube-apiserver"), tool("kubectl")
-    with api_server(tmp_path_factory.mktemp("chart")) as running:
+    """A real API server with the namespaces that the values files name, and nothing of ours.
+
+    It enforces what OpenShift does: who sets blockOwnerDeletion must have the right on the owner's finalizers.
+    """
+    for name in ("etcd", "kube-apiserver", "kubectl"):
+        tool(name)
+    enforce = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
+    with api_server(tmp_path_factory.mktemp("chart"), enforce) as running:
         for namespace in (NAMESPACE, "team-a", "team-b"):
             running.kubectl("create", "namespace", namespace)
         yield running

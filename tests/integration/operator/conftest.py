@@ -152,6 +152,12 @@ class World:
     async def get(self, resource: Resource, name: str) -> dict[str, Any] | None:
         return await self.cluster.get(resource, self.namespace, name)
 
+    async def get_job(self) -> dict[str, Any]:
+        """The AlignmentJob as it is now."""
+        job = await self.get(ALIGNMENT_JOBS, self.name)
+        assert job is not None
+        return job
+
     async def until(
         self, what: Callable[[dict], Any], resource: Resource = ALIGNMENT_JOBS, name: str | None = None
     ) -> Any:

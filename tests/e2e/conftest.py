@@ -59,15 +59,18 @@ def operator(cluster: None, images: dict[str, str]) -> str:
 
 
 SEED_SCRIPT = """
-import pathlib, sys
+import json, pathlib, sys
 sys.path.insert(0, "/scripts")
 from tiny import tiny_model, tiny_preferences
 root = pathlib.Path("/data")
-tiny_model(root / "tiny")
-(root / "pairs").mkdir(exist_ok=True)
-tiny_preferences(root / "pairs" / "train.jsonl", 64)
-tiny_preferences(root / "pairs" / "test.jsonl", 8)
-(root / "bad").mkdir(exist_ok=True)
+tiny_model(root / "smollm2-135m-instruct")
+for folder in ("preferences", "conversations", "bad"):
+    (root / folder).mkdir(exist_ok=True)
+tiny_preferences(root / "preferences" / "train.jsonl", 64)
+tiny_preferences(root / "preferences" / "test.jsonl", 8)
+rows = [json.loads(line) for line in open(root / "preferences" / "train.jsonl")]
+chats = [json.dumps({"messages": row["prompt"] + row["chosen"]}) for row in rows]
+(root / "conversations" / "train.jsonl").write_text("\\n".join(chats))
 (root / "bad" / "train.jsonl").write_text('{"question": "a", "answer": "b"}\\n' * 8)
 """
 
@@ -97,7 +100,7 @@ def seed_job(image: str) -> dict[str, Any]:
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "scripts", "mountPath": "/scripts"}],
     }
     volumes = [
-        {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "models"}},
         {"name": "scripts", "configMap": {"name": "seed"}},
     ]
     pod = {
@@ -112,9 +115,9 @@ def seed_job(image: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def workspace(operator: str, images: dict[str, str]) -> Iterator[str]:
-    """A namespace that enforces Pod Security `restricted`, with a seeded claim `data` and empty claims for output.
+    """A namespace that enforces Pod Security `restricted`, with the claims that the examples expect.
 
-    A job with `cache: data` finds the model in /cache/tiny and the preference pairs in /cache/pairs.
+    `models` holds a tiny model under the name of the examples' model, and small datasets; `output` is empty.
     """
     namespace = f"e2e-{int(time.time())}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -130,7 +133,7 @@ def workspace(operator: str, images: dict[str, str]) -> Iterator[str]:
     for manifest in manifests:
         kubectl("apply", "-f", "-", stdin=manifest)
     shared = claim("output-shared", "ReadWriteMany", "local-path-shared")
-    for manifest in (claim("data"), claim("output"), shared, seed_job(images["trainer"])):
+    for manifest in (claim("models"), claim("output"), shared, seed_job(images["trainer"])):
         kubectl("apply", "-f", "-", namespace=namespace, stdin=manifest)
     kubectl("wait", "--for=condition=Complete", "job/seed", "--timeout=240s", namespace=namespace, timeout=250)
     yield namespace
@@ -141,12 +144,12 @@ def manifest(name: str, **changes: Any) -> dict[str, Any]:
     """A small LoRA DPO job; `changes` are merged over its spec, section by section (None removes)."""
     spec: dict[str, Any] = {
         "model": {
-            "modelNameOrPath": "/cache/tiny",
+            "modelNameOrPath": "/cache/smollm2-135m-instruct",
             "usePeft": True,
             "loraR": 4,
             "loraTargetModules": ["q_proj", "v_proj"],
         },
-        "dataset": {"datasetName": "/cache/pairs"},
+        "dataset": {"datasetName": "/cache/preferences"},
         "training": {
             "maxSteps": 6,
             "perDeviceTrainBatchSize": 2,
@@ -160,7 +163,7 @@ def manifest(name: str, **changes: Any) -> dict[str, Any]:
         "gpusPerNode": 0,
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
         "output": {"volume": {"persistentVolumeClaim": {"claimName": "output"}}},
-        "cache": {"volume": {"persistentVolumeClaim": {"claimName": "data"}}},
+        "cache": {"volume": {"persistentVolumeClaim": {"claimName": "models"}}},
         "terminationGracePeriodSeconds": 60,
     }
     return {

@@ -10,45 +10,25 @@ import pytest
 from alignment_operator.api.constants import JOB_LABEL
 from tests.e2e.kube import Job, items, kubectl
 
-FULL = {"usePeft": None, "loraR": None, "loraTargetModules": None}
-
 
 @pytest.mark.parametrize(
-    ("name", "changes", "artifact"),
+    ("name", "changes"),
     [
-        pytest.param("lora", {}, "adapter", id="lora"),
-        pytest.param("full", {"model": FULL}, "model", id="full-with-resident-reference"),
-        pytest.param("nf4", {"model": {"loadIn4bit": True, "dtype": "bfloat16"}}, "adapter", id="4-bit"),
-        pytest.param("int8", {"model": {"loadIn8bit": True}}, "adapter", id="8-bit"),
-        pytest.param(
-            "quantref",
-            {
-                "model": FULL,
-                "referenceModel": {
-                    "strategy": "Resident",
-                    "model": {"modelNameOrPath": "/cache/tiny", "loadIn4bit": True, "dtype": "bfloat16"},
-                },
-            },
-            "model",
-            id="resident-quantized-reference",
-        ),
-        pytest.param(
-            "precomputed",
-            {"model": FULL, "referenceModel": {"strategy": "Precomputed"}},
-            "model",
-            id="precomputed-reference",
-        ),
+        pytest.param("lora", {}, id="lora"),
+        pytest.param("int8", {"model": {"loadIn8bit": True}}, id="8-bit"),
+        pytest.param("dora", {"model": {"useDora": True}, "output": {"merge": True}}, id="dora-merged"),
     ],
 )
 def test_dpo_completes_and_says_where_its_result_lies(
-    apply: Callable[..., Job], name: str, changes: dict[str, Any], artifact: str
+    apply: Callable[..., Job], name: str, changes: dict[str, Any]
 ) -> None:
     job = apply(name, **changes)
     status = job.complete()
     assert status["method"] == "DPO"
     assert status["progress"]["step"] == status["progress"]["totalSteps"] == 6
     assert status["progress"]["percentage"] == 100
-    assert status["result"]["artifacts"][artifact]
+    assert status["result"]["artifacts"]["adapter"]
+    assert ("merged" in status["result"]["artifacts"]) == changes.get("output", {}).get("merge", False)
     assert f"/{job.namespace}/{job.name}/" in status["outputPath"]
     metrics = {m["name"]: float(m["value"]) for m in status["metrics"]}
     assert 0 < metrics["loss"] < 2

@@ -1,4 +1,4 @@
-"""A second release beside the first, for one namespace: installed, upgraded, rolled out and removed on the real cluster."""
+"""A second release beside the first, for one namespace: installed, upgraded and removed on the real cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example is applied as it stands; those for a CPU run to their end, on a tiny model under the real one's name."""
+"""Every example is applied as it stands; those for a CPU run to their end, on a tiny model of the real one's name."""
 
 from __future__ import annotations
 

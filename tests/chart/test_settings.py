@@ -32,7 +32,7 @@ def rendered(objects: Objects) -> dict[str, Any]:
 
 
 def default(field: Field) -> Any:
-    value = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+    value = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[operator]
     return list(value) if isinstance(value, tuple) else value
 
 

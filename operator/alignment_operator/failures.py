@@ -126,8 +126,7 @@ CLASSES: dict[str, FailureClass] = {
         FailureClass(
             "Deadline",
             "never",
-            "Raise spec.activeDeadlineSeconds: the run goes on from its last checkpoint after a change of spec.rerun "
-            "only if the recipe is the same.",
+            "Raise spec.activeDeadlineSeconds, and change spec.rerun to start again.",
             "the run took longer than spec.activeDeadlineSeconds",
         ),
     )

@@ -42,10 +42,11 @@ def stage_of(
     ended = _ended(job, end)
     if refusal:
         state = State(Phase.REFUSED, refusal.reason, refusal.message, ready=False)
-        failure = ended.failure if ended else None
-        return Stage(Phase.REFUSED, _facts(job, state, accepted, ended), failure)
-    state = _waiting(decision) or ended or live_state(job, observed, decision, now, settings)
-    return Stage(state.phase, _facts(job, state, accepted, ended), state.failure, state.look_again)
+    else:
+        state = _waiting(decision) or ended or live_state(job, observed, decision, now, settings)
+    # how a run ended stays told while its successor is refused or waits
+    failure = ended.failure if ended else state.failure
+    return Stage(state.phase, _facts(job, state, accepted, ended), failure, state.look_again)
 
 
 def _accepted(observed: Observed, decision: Decision) -> tuple[Fact, Fact | None]:

@@ -136,6 +136,7 @@ def test_the_result_is_the_termination_message() -> None:
     assert (got["outcome"], got["step"], got["totalSteps"], got["lostSteps"]) == ("Complete", 20, 20, 1)
     assert got["outputPath"] == "/output/x"
     assert {"name": "rewards/margins", "value": "0.11"} in got["metrics"]
+    assert got["artifacts"] == {"adapter": "."}
     assert result.status["completionTime"] == at(-2)
     assert condition(result, "Complete")["message"] == EXAMPLE["message"]
 

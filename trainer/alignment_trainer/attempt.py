@@ -171,7 +171,7 @@ class Events(TrainerCallback):
         attempt.tell(step=state.global_step, epoch=state.epoch, remainingSeconds=seconds, stepping=True)
         if attempt.early_reason:
             control.should_training_stop = True
-        if group.any_of(attempt.stop.requested):
+        if group.any_of(attempt.stop.requested) and state.global_step < state.max_steps:
             self._stop(control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -182,7 +182,7 @@ class Events(TrainerCallback):
         attempt.tell(
             metrics=metrics, tokensPerSecond=attempt.pace.tokens_per_second, peakMemoryBytes=peak_memory_bytes()
         )
-        if state.global_step and (control.should_evaluate and not control.should_training_stop):
+        if state.global_step and control.should_evaluate:
             attempt.phase("Evaluating")
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -196,12 +196,14 @@ class Events(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.attempt.tell(lastCheckpointStep=state.global_step, lastCheckpointTime=journal.timestamp())
         self.attempt.phase("Training")
-        if group.any_of(self.attempt.stop.requested):
-            self.attempt.stopping = control.should_training_stop = True  # what must be saved just was
+        if group.any_of(self.attempt.stop.requested) and state.global_step < state.max_steps:
+            self._stop(control)  # what must be saved just was
+            control.should_log = control.should_save = False
 
     def _stop(self, control: Any) -> None:
         """Save at this step and leave; an evaluation that was due is dropped, the log is not."""
         self.attempt.stopping = True
+        self.trainer.args.load_best_model_at_end = False  # the grace period is short
         control.should_log = control.should_save = control.should_training_stop = True
         control.should_evaluate = False
 

@@ -5,8 +5,6 @@ cure is a `TrainerError`: one sentence on what happened, one on what to do about
 of other libraries become one of these in diagnosis.py.
 """
 
-# ruff: noqa: N818 - the classes bear the names of the contract.
-
 from __future__ import annotations
 
 EX_OK = 0

@@ -18,6 +18,7 @@ from typing import Any
 from . import checkpoint, durable, exits, journal, termination, verdict
 from .config import RunConfig, load_run_config
 from .journal import Journal
+from .lifeline import Lifeline
 from .logtail import LogTail
 from .processes import Workers, cpu_count, echo, memory_kills
 from .stopping import StopSignal
@@ -98,12 +99,17 @@ class Launcher:
         log = LogTail(self.folder / self._log_name())
         workers = Workers([echo, log.write])
         workers.start(WORKER, self._environments())
-        Watch(self, workers).until_all_ended()
+        Watch(self, workers, self._lifeline()).until_all_ended()
         workers.close()
         judged = verdict.judge(
             workers.members, stopped=self.stop.at is not None, out_of_memory=memory_kills() > kills_before
         )
         return self._message(facts=workers.members[0].facts, **judged)
+
+    def _lifeline(self) -> Lifeline | None:
+        if self.run.nodes == 1 or self.only_finish:
+            return None
+        return Lifeline(self.index, self.run.masterAddress or "", self.run.masterPort + 1)
 
     def beat(self, facts: dict[str, Any]) -> None:
         """Journal how far rank 0 is."""
@@ -183,8 +189,9 @@ class Watch:
     SURVIVORS_SECONDS = 5.0  # for the peers to notice by themselves, so that a culprit among them can speak
     STOPPING_SECONDS = 60.0  # between the first and the last process that leaves after a checkpoint, or at the end
 
-    def __init__(self, launcher: Launcher, workers: Workers) -> None:
-        self.launcher, self.workers = launcher, workers
+    def __init__(self, launcher: Launcher, workers: Workers, lifeline: Lifeline | None = None) -> None:
+        self.launcher, self.workers, self.lifeline = launcher, workers, lifeline
+        self.lost_at: float | None = None
         self.forwarded = False
         self.hang_seconds = launcher.run.hangTimeoutSeconds
         if self.hang_seconds and launcher.index > 0:
@@ -199,9 +206,27 @@ class Watch:
                 step = facts.get("step")
                 self.launcher.beat(facts)
             self._forward_stop()
+            self._heed_other_pods()
             self._end_survivors()
             self._end_hung()
         self.launcher.beat(self.workers.members[0].facts)
+        if self.lifeline:
+            self.lifeline.close(good=all(worker.exit_code == 0 for worker in self.workers.members))
+
+    def _heed_other_pods(self) -> None:
+        """A pod that fails says so at once; ours then have a moment to end by themselves, and no blame after it."""
+        if self.lifeline is None or not self.workers.members[0].facts.get("joined"):
+            return
+        if any(worker.exit_code for worker in self.workers.members):
+            self.lifeline.close(good=False)
+            self.lifeline = None
+        elif self.lost_at is None and self.lifeline.poll():
+            self.lost_at = time.monotonic()
+            for worker in self.workers.running():
+                worker.peer_lost = True
+        elif self.lost_at is not None and time.monotonic() - self.lost_at > self.SURVIVORS_SECONDS:
+            for worker in self.workers.running():
+                worker.put_to_death()
 
     def _forward_stop(self) -> None:
         stopped_at = self.launcher.stop.at

@@ -25,7 +25,8 @@ POLL_SECONDS = 0.2
 
 @dataclass(eq=False)
 class Worker:
-    """One process. `facts`: the latest it reported; `ended_at`: monotonic seconds; `put_down`: we killed it."""
+    """One process. `facts`: the latest it reported; `ended_at`: monotonic seconds; `put_down`: we killed it;
+    `peer_lost`: another pod was already gone when it ended."""
 
     local_rank: int
     process: subprocess.Popen[bytes]
@@ -33,6 +34,7 @@ class Worker:
     exit_code: int | None = None
     ended_at: float = 0.0
     put_down: bool = False
+    peer_lost: bool = False
     life: float = field(default_factory=time.monotonic)  # last report
     _rest: bytes = b""
 

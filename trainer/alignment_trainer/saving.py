@@ -19,6 +19,9 @@ class AtomicSaving:
 
     def __init__(self, trainer: Any, attempt: RunningAttempt) -> None:
         self.trainer, self.attempt = trainer, attempt
+        # Ours alone to delete: at the end of training, also of a stopped one, transformers would delete the checkpoint
+        # to resume from if it is not the best
+        self.limit, trainer.args.save_total_limit = trainer.args.save_total_limit, None
         self._save = trainer._save_checkpoint
         trainer._save_checkpoint = self.save
 
@@ -27,21 +30,30 @@ class AtomicSaving:
         folder = Path(trainer._get_output_dir(trial=trial))
         path = folder / f"checkpoint-{trainer.state.global_step}"
         self.attempt.phase("Saving")
-        if self.attempt.first and checkpoint.defect(path) is not None:
+        if group.from_first(self._is_there(path)):  # a stop at the end of an epoch asks twice
+            return
+        if self.attempt.first:
             checkpoint.begin(path)
         group.barrier()
-        limit, only_model = args.save_total_limit, args.save_only_model
-        args.save_total_limit = None
+        only_model = args.save_only_model
         if self.attempt.stopping:
             args.save_only_model = False  # asked for a small checkpoint, not to lose the work of a preempted attempt
         try:
             self._save(model, trial)
             resumable = not args.save_only_model
         finally:
-            args.save_total_limit, args.save_only_model = limit, only_model
+            args.save_only_model = only_model
         group.barrier()
         if self.attempt.first:
             tokens = getattr(trainer, "_total_train_tokens", None)
             checkpoint.seal(path, resumable=resumable, totalTrainTokens=tokens)
-            checkpoint.rotate(folder, limit, best=trainer.state.best_model_checkpoint)
+            checkpoint.rotate(folder, self.limit, best=trainer.state.best_model_checkpoint)
         group.barrier()
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether this step's checkpoint is complete and holds all that is wanted (only rank 0 looks)."""
+        if not self.attempt.first or checkpoint.defect(path) is not None:
+            return False
+        wants_all = self.attempt.stopping or not self.trainer.args.save_only_model
+        complete = checkpoint.complete(path.parent)
+        return not wants_all or any(found.path == path and found.resumable for found in complete)

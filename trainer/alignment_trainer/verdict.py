@@ -27,7 +27,7 @@ def judge(workers: Sequence[Worker], *, stopped: bool, out_of_memory: bool) -> d
     stopped: the pod got SIGTERM. out_of_memory: the kernel killed a process of this container for want of memory.
     """
     finished = workers[0].facts.get("finished")
-    culprits = [w for w in workers if w.exit_code not in _INNOCENT and not w.put_down]
+    culprits = [w for w in workers if w.exit_code not in _INNOCENT and not w.put_down and not _victim(w)]
     if culprits:
         return _failure(min(culprits, key=lambda worker: worker.ended_at), out_of_memory)
     if finished and workers[0].exit_code == 0:
@@ -44,6 +44,11 @@ def judge(workers: Sequence[Worker], *, stopped: bool, out_of_memory: bool) -> d
         "exitCode": exits.EX_TEMPFAIL,
         "message": said[0]["message"] if said else default,
     }
+
+
+def _victim(worker: Worker) -> bool:
+    """NCCL's watchdog aborts the process when a peer is gone."""
+    return worker.peer_lost and worker.exit_code in (exits.SIGABRT, exits.SIGSEGV)
 
 
 def _failure(worker: Worker, out_of_memory: bool) -> dict[str, Any]:

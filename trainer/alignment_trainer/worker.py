@@ -40,6 +40,7 @@ def _train(reports: Reports, stop: Stop) -> None:
     run = load_run_config(folder / "run.yaml")
     reports.send(phase="Loading")
     group.join(run.device, _ddp_timeout(folder / "recipe.yaml"))
+    reports.send(joined=True)
     attempt = RunningAttempt(run, reports, stop)
     try:
         train.run(folder / "recipe.yaml", folder / "run.yaml", attempt)

@@ -26,7 +26,7 @@ class Pod:
     termination_log: Path
     log: Path
 
-    def wait(self, seconds: float = 180) -> int:
+    def wait(self, seconds: float = 500) -> int:
         code = self.process.wait(seconds)
         return code if code >= 0 else 128 - code
 
@@ -105,7 +105,7 @@ class Run:
         assert pod.wait() == 0, pod.output[-3000:]
         return pod
 
-    def wait_for_step(self, step: int, pod: Pod, seconds: float = 120) -> None:
+    def wait_for_step(self, step: int, pod: Pod, seconds: float = 400) -> None:
         """Until the heartbeat of the attempt that runs says so."""
         deadline = time.monotonic() + seconds
         while self.heartbeat().get("step", 0) < step or self.heartbeat().get("attempt") != self.attempts_begun():
@@ -113,7 +113,7 @@ class Run:
             assert time.monotonic() < deadline, pod.output[-3000:]
             time.sleep(0.005)
 
-    def wait_for_log(self, text: str, pod: Pod, seconds: float = 120) -> None:
+    def wait_for_log(self, text: str, pod: Pod, seconds: float = 400) -> None:
         deadline = time.monotonic() + seconds
         while text not in pod.output:
             assert pod.process.poll() is None, pod.output[-3000:]

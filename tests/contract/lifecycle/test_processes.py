@@ -51,7 +51,7 @@ def test_a_worker_that_is_killed_takes_the_pod_down_with_its_code(new_run, rank)
     pod = run.start()
     run.wait_for_step(3, pod)
     os.kill(pod.workers()[rank], signal.SIGSEGV)
-    assert pod.wait(20) == 139, pod.output[-3000:]
+    assert pod.wait(60) == 139, pod.output[-3000:]
     assert "SIGSEGV" in pod.message["message"]
     assert pod.message["step"] >= 3
 
@@ -87,8 +87,8 @@ def test_when_one_pod_fails_the_other_ends_with_75(new_run):
     pods = [run.start(JOB_COMPLETION_INDEX=str(index)) for index in (0, 1)]
     run.wait_for_step(3, pods[0])
     os.kill(pods[1].workers()[0], signal.SIGABRT)
-    assert pods[1].wait(20) == 134
-    assert pods[0].wait(20) == 75, pods[0].output[-3000:]
+    assert pods[1].wait(60) == 134
+    assert pods[0].wait(60) == 75, pods[0].output[-3000:]
     assert "Another process of this run is gone" in pods[0].message["message"]
     assert run.journal()[-1]["class"] == "Preempted"
 
@@ -97,5 +97,5 @@ def test_when_one_pod_fails_the_other_ends_with_75(new_run):
 def test_a_pod_without_a_place_among_the_pods_is_refused(new_run, index):
     run = two_pods(new_run)
     pod = run.start(**({"JOB_COMPLETION_INDEX": index} if index else {}))
-    assert pod.wait(20) == 78
+    assert pod.wait(60) == 78
     assert "JOB_COMPLETION_INDEX" in pod.message["message"]

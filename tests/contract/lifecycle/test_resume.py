@@ -66,7 +66,7 @@ def test_a_half_written_checkpoint_is_skipped(new_run, straight):
 
 
 def test_a_killed_worker_leaves_a_message_and_its_code(new_run):
-    run = new_run(save_strategy="no")
+    run = new_run(max_steps=100000, save_strategy="no")
     pod = run.start()
     run.wait_for_step(5, pod)
     os.kill(pod.workers()[0], signal.SIGSEGV)
@@ -82,7 +82,7 @@ def test_a_complete_run_is_returned_at_once(new_run, straight, tmp_path):
     run = straight("full")
     before = len(run.journal())
     pod = run.start(PYTHONVERBOSE="1")
-    assert pod.wait(20) == 0
+    assert pod.wait(60) == 0
     assert pod.message["outcome"] == "AlreadyComplete"
     assert "spec.rerun" in pod.message["message"]
     assert pod.message["metrics"] == json.loads((run.output / "result.json").read_text())["metrics"]

@@ -14,11 +14,11 @@ STOPPED = {"class": "Preempted", "exitCode": 75, "message": "stopped"}
 FINISHED = {"outcome": "Complete", "message": "done"}
 
 
-def worker(code, *, failure=None, finished=None, put_down=False, at=1.0):
+def worker(code, *, failure=None, finished=None, put_down=False, peer_lost=False, at=1.0):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     facts = {name: value for name, value in (("failure", failure), ("finished", finished)) if value}
-    return Worker(0, process, facts=facts, exit_code=code, ended_at=at, put_down=put_down)
+    return Worker(0, process, facts=facts, exit_code=code, ended_at=at, put_down=put_down, peer_lost=peer_lost)
 
 
 OF_DATA = (65, "Failed", "DataError")
@@ -37,6 +37,8 @@ CASES = {
     "abort": ([worker(134)], (134, "Failed", "Infrastructure")),
     "killed": ([worker(137)], (137, "Failed", "Killed")),
     "killed while it was about to say 65": ([worker(137, failure=DATA)], (137, "Failed", "Killed")),
+    "aborted by NCCL, for another pod was gone": ([worker(134, peer_lost=True)], PREEMPTED),
+    "out of GPU memory just as another pod went": ([worker(80, peer_lost=True)], (80, "Failed", "GpuOutOfMemory")),
     "a code of its own": ([worker(3)], (3, "Failed", "Internal")),
     "finished, and a peer had to be put down": ([worker(0, finished=FINISHED), worker(137, put_down=True)], COMPLETE),
     "the other pod's processes are done": ([worker(0), worker(0)], COMPLETE),

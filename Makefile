@@ -72,3 +72,8 @@ chart-lint: setup  ## generated files as they should be; helm lint
 
 chart: setup chart-tools  ## the chart: schemas, template tests, install, upgrade and uninstall on a real API server
 	$(PYTEST) tests/chart
+
+.PHONY: demo
+
+demo:  ## cluster, images, chart, a real model and data, a real DPO job, and what it learned
+	python3 -m dev.demo run

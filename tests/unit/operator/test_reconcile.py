@@ -1,0 +1,220 @@
+"""Reconcile dies at every call in turn, before and after the call's effect, and always ends in the same place."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alignment_operator.cluster import ApiError
+from alignment_operator.reconcile import Reconciler, merge_diff
+from alignment_operator.resources import ALIGNMENT_JOBS, JOBS, PODS
+from alignment_operator.settings import Settings
+from alignment_operator.store import Key, Store
+from tests.unit.operator.fake_cluster import Died, FakeCluster
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+KEY = Key("team", "demo")
+SPEC: dict[str, Any] = {
+    "model": {"modelNameOrPath": "/models/tiny"},
+    "dataset": {"datasetName": "/data/pairs"},
+    "dpo": {"beta": 0.1},
+    "gpusPerNode": 0,
+    "nodes": 2,
+    "output": {"volume": {"persistentVolumeClaim": {"claimName": "out"}}},
+}
+
+
+def _stamp(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def alignment_job(**spec: Any) -> dict[str, Any]:
+    metadata = {"namespace": KEY.namespace, "name": KEY.name, "uid": "owner", "generation": 1}
+    return {"apiVersion": ALIGNMENT_JOBS.api, "kind": "AlignmentJob", "metadata": metadata, "spec": SPEC | spec}
+
+
+async def settle(cluster: FakeCluster, now: datetime = NOW) -> None:
+    """One process' life: list everything, then reconcile until nothing is left to do now."""
+    store, queue = Store(), [KEY]
+    for resource in (ALIGNMENT_JOBS, JOBS, PODS):
+        for obj in cluster.of(resource.kind):
+            store.put(resource, obj)
+    reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", queue.append, lambda: now)  # type: ignore[arg-type]
+    for _ in range(30):
+        if not queue:
+            return
+        queue.clear()
+        again = await reconciler.reconcile(KEY)
+        for resource in (JOBS, PODS):  # the watch
+            for obj in cluster.of(resource.kind):
+                queue += store.put(resource, obj)
+        gone = [
+            j
+            for j in [store.child(KEY, 1), store.child(KEY, 2)]
+            if j and ("Job", "team", j.name) not in cluster.objects
+        ]
+        for job in gone:
+            version = str(cluster._version + 1)
+            queue += store.drop(JOBS, {"metadata": {"namespace": "team", "name": job.name, "resourceVersion": version}})
+        if again == 0:
+            queue.append(KEY)
+    pytest.fail(f"it never settles: {cluster.calls[-12:]}")
+
+
+def fresh(cluster: FakeCluster) -> None:
+    cluster.put(alignment_job())
+
+
+def rerun(cluster: FakeCluster) -> None:
+    """A live run whose token changes."""
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    live = cluster.objects["AlignmentJob", "team", "demo"]
+    spec, generation = live["spec"] | {"rerun": "2"}, {"generation": 2}
+    cluster.put({**live, "spec": spec, "metadata": live["metadata"] | generation})
+
+
+def ended(cluster: FakeCluster) -> None:
+    """A run that has just completed, whose Job is to be deleted at once."""
+    cluster.put(alignment_job(ttlSecondsAfterFinished=0))
+    asyncio.run(settle(cluster))
+    job = cluster.objects["Job", "team", "demo-r1"]
+    about = {"status": "True", "lastTransitionTime": _stamp(NOW - timedelta(hours=1))}
+    conditions = [{"type": "SuccessCriteriaMet", **about}, {"type": "Complete", **about}]
+    end = {"conditions": conditions, "succeeded": 2, "completionTime": _stamp(NOW - timedelta(hours=1))}
+    cluster.put({**job, "status": {"startTime": _stamp(NOW - timedelta(hours=2)), **end}})
+
+
+def refused(cluster: FakeCluster) -> None:
+    fresh(cluster)
+    cluster.refuse = "spec.template.spec.tolerations: bad"
+
+
+def lost(cluster: FakeCluster) -> None:
+    """A run whose Job somebody deleted."""
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    del cluster.objects["Job", "team", "demo-r1"]
+
+
+SCENES = [fresh, rerun, ended, refused, lost]
+JOBS_MADE = {"fresh": 1, "rerun": 2, "ended": 1, "refused": 0, "lost": 2}
+
+
+def straight(scene: Callable[[FakeCluster], None]) -> FakeCluster:
+    """The scene played without a death; `calls` are those after the scene was set."""
+    cluster = FakeCluster()
+    scene(cluster)
+    cluster.calls.clear()
+    asyncio.run(settle(cluster))
+    return cluster
+
+
+CASES = [
+    pytest.param(scene, call, after, id=f"{scene.__name__}-{'after' if after else 'before'}-{call}-{what}")
+    for scene in SCENES
+    for call, what in enumerate(straight(scene).calls)
+    for after in (False, True)
+]
+
+
+@pytest.mark.parametrize(("scene", "call", "after"), CASES)
+def test_death_at_any_call_changes_nothing_in_the_end(scene, call, after):
+    cluster = FakeCluster()
+    scene(cluster)
+    cluster.die(call, after=after)
+    with pytest.raises(Died):
+        asyncio.run(settle(cluster))
+    asyncio.run(settle(cluster))
+    assert picture(cluster) == picture(straight(scene))
+    made = [what for what in cluster.created if what.startswith("Job ")]
+    assert len(made) == JOBS_MADE[scene.__name__], made
+
+
+# After a restart, what the API server refused is asked once more, and its answer written: `refused` is not quiet.
+@pytest.mark.parametrize("scene", [s for s in SCENES if s is not refused], ids=lambda scene: scene.__name__)
+def test_nothing_is_called_when_nothing_is_left_to_do(scene):
+    cluster = straight(scene)
+    before = len(cluster.calls)
+    asyncio.run(settle(cluster))
+    assert cluster.calls[before:] == []
+
+
+def test_children_are_made_in_this_order_after_the_status():
+    calls = [call for call in straight(fresh).calls if "Event" not in call]
+    assert calls[:4] == [
+        "patch AlignmentJob demo status",
+        "create ConfigMap demo-r1",
+        "create Service demo-r1",
+        "create Job demo-r1",
+    ]
+
+
+def test_a_fresh_job_costs_two_status_writes():
+    assert straight(fresh).calls.count("patch AlignmentJob demo status") == 2
+
+
+def test_a_view_that_is_old_makes_no_job():
+    """Another leader has ended the run and deleted its Job; our store knows of neither."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    store = Store()
+    for resource in (ALIGNMENT_JOBS, JOBS):
+        for obj in cluster.of(resource.kind):
+            store.put(resource, obj)
+    live, job = cluster.objects["AlignmentJob", "team", "demo"], cluster.objects.pop(("Job", "team", "demo-r1"))
+    over = [
+        {"type": "Complete", "status": "True", "reason": "Complete", "message": "", "lastTransitionTime": _stamp(NOW)}
+    ]
+    cluster.put({**live, "status": live["status"] | {"conditions": over, "completionTime": _stamp(NOW)}})
+    version = str(cluster._version + 1)
+    store.drop(JOBS, {"metadata": job["metadata"] | {"resourceVersion": version}})
+    reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", lambda key: None, lambda: NOW)  # type: ignore[arg-type]
+    for _ in range(3):
+        with contextlib.suppress(ApiError):  # a conflict on the status write is as good as a look at the live object
+            asyncio.run(reconciler.reconcile(KEY))
+    assert "Job demo-r1" not in cluster.created[3:]
+    assert not cluster.of("Job")
+
+
+def test_an_object_that_predates_a_bound_is_told_so_and_gets_no_job():
+    cluster = FakeCluster()
+    cluster.put(alignment_job(nodes=0))
+    asyncio.run(settle(cluster))
+    (accepted,) = [c for c in cluster.of("AlignmentJob")[0]["status"]["conditions"] if c["type"] == "Accepted"]
+    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
+    assert "spec.nodes" in accepted["message"]
+    assert not cluster.of("Job")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "patch"),
+    [
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1}, {"a": 2}, {"a": 2}),
+        ({"a": 1}, {}, {"a": None}),
+        ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"b": 1, "c": 1}}, {"a": {"b": 2, "c": 1}}, {"a": {"b": 2}}),
+        ({"a": {"b": 1}}, {"a": {}}, {"a": {"b": None}}),
+        ({"a": [1, 2]}, {"a": [1]}, {"a": [1]}),
+        ({"a": {"b": 1}}, {"a": [1]}, {"a": [1]}),
+        ({"a": 1}, {"a": None}, {"a": None}),
+        ({}, {"a": None}, {}),
+    ],
+)
+def test_merge_diff_is_the_smallest_merge_patch(old, new, patch):
+    assert merge_diff(old, new) == patch
+
+
+def picture(cluster: FakeCluster) -> str:
+    """Everything but events, UIDs and versions, which differ from life to life."""
+    objects = sorted((key, obj) for key, obj in cluster.objects.items() if key[0] != "Event")
+    uids = {obj["metadata"]["uid"]: f"uid of {key[0]} {key[2]}" for key, obj in objects}
+    text = json.dumps([{**obj, "metadata": obj["metadata"] | {"resourceVersion": ""}} for _, obj in objects])
+    return list(itertools.accumulate(uids, lambda t, uid: t.replace(uid, uids[uid]), initial=text))[-1]

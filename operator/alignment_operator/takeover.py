@@ -74,7 +74,7 @@ def _valid(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
 def _metrics(said: Mapping[str, Any]) -> list[dict[str, str]]:
     values = said.get("metrics") or {}
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-    return [{"name": name, "value": f"{numbers[name]:.6g}"} for name in sorted(numbers)][:METRICS_LIMIT]
+    return [{"name": name, "value": f"{numbers[name]:.6g}"} for name in numbers][:METRICS_LIMIT]
 
 
 def _dump(section: Progress | Any) -> dict[str, Any]:

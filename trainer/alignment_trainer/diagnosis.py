@@ -33,9 +33,9 @@ DEVICE_CURE = "Check the node's GPU and driver; it is tried again, with luck on 
 SETTINGS_CURE = "Change the field that the message names."
 DATA_CURE = "Check spec.dataset: the columns that the method needs, their types, and maxLength."
 
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG}
 _DISK = (
-    r"no space left on device|disk quota exceeded|read-only file system|input/output error|stale file handle|"
+    r"no space left on device|file too large|disk quota exceeded|read-only file system|input/output error|stale file handle|"
     r"inline_container|PytorchStreamWriter"
 )
 _GPU_MEMORY = r"(cuda|hip|xpu).*out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"

@@ -35,8 +35,8 @@ DATA_CURE = "Check spec.dataset: the columns that the method needs, their types,
 
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG}
 _DISK = (
-    r"no space left on device|file too large|disk quota exceeded|read-only file system|input/output error|stale file handle|"
-    r"inline_container|PytorchStreamWriter"
+    r"no space left on device|file too large|disk quota exceeded|read-only file system|input/output error|"
+    r"stale file handle|inline_container|PytorchStreamWriter"
 )
 _GPU_MEMORY = r"(cuda|hip|xpu).*out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
 _HOST_MEMORY = r"can't allocate memory|DefaultCPUAllocator|cannot allocate memory|unable to mmap"

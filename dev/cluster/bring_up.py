@@ -47,9 +47,10 @@ def up(layout: Layout) -> None:
         try:
             _start(layout)
         except DataLostError as lost:
-            say(f"  etcd's data did not survive ({lost}); starting with an empty cluster")
             teardown.stop_everything()
+            aside = teardown.set_aside(layout)
             teardown.erase(layout)
+            say(f"  etcd's data did not survive ({lost}): starting empty; data and volumes are kept in {aside}")
             _take_over(layout)
             _start(layout)
     say(f"cluster is ready after {time.monotonic() - begun:.1f} s: export KUBECONFIG={layout.kubeconfig}")

@@ -42,8 +42,22 @@ def stop_everything() -> None:
     shutil.rmtree(MACHINE, ignore_errors=True)
 
 
+def set_aside(layout: Layout) -> Path:
+    """Moves what cannot be made again, etcd's data and the volumes, where `erase` does not reach; returns where."""
+    aside = layout.base / f"lost-{time.strftime('%Y%m%d-%H%M%S')}"
+    aside.mkdir()
+    for path in (layout.etcd, layout.volumes):
+        if path.exists():
+            path.rename(aside / path.name)
+    return aside
+
+
 def erase(layout: Layout) -> None:
-    """Deletes the cluster's state; programs, logs and the image store stay."""
+    """Deletes the cluster's state; programs and the image store stay, the logs until the next time."""
+    if layout.log.exists():
+        previous = layout.base / "log.previous"
+        shutil.rmtree(previous, ignore_errors=True)
+        layout.log.rename(previous)
     for path in (layout.etcd, layout.kubelet, layout.volumes, layout.pki, layout.config, layout.base / "cni"):
         shutil.rmtree(path, ignore_errors=True)
     layout.kubeconfig.unlink(missing_ok=True)

@@ -66,9 +66,9 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 def _tool(name: str, argv: list[str]) -> int:
     if name == "render":
-        from .api.render import main as tool
+        from .render import main as tool
     elif name == "import":
-        from .api.importer import main as tool
+        from .importer import main as tool
     else:
         from .api.crd import main as tool
     return tool(argv) or 0

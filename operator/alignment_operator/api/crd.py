@@ -1,5 +1,6 @@
 """Models + rules -> the CustomResourceDefinition."""
 
+import argparse
 import json
 from functools import cache
 from typing import Any
@@ -111,3 +112,10 @@ def crd() -> dict[str, Any]:
 def crd_yaml() -> str:
     """Return the CustomResourceDefinition as YAML, for the chart and for `python -m alignment_operator crd`."""
     return yaml.safe_dump(crd(), sort_keys=False, width=120, allow_unicode=True)
+
+
+def main(argv: list[str]) -> int:
+    """Print the CustomResourceDefinition; takes no arguments."""
+    argparse.ArgumentParser("alignment_operator crd", description=__doc__).parse_args(argv)
+    print(crd_yaml(), end="")
+    return 0

@@ -58,9 +58,13 @@ _KEPT = {
 }
 
 
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
 def _flatten(schema: Schema, definitions: Schema) -> Schema:
     """Resolve `$ref` and the unions that mean "or unset", "integer or number", "integer or string"."""
-    schema = dict(schema)
+    # pydantic leaves the bounds of a union (an integer or a float) under its own names
+    schema = {_BOUNDS.get(key, key): value for key, value in schema.items()}
     while "$ref" in schema:
         target = definitions[schema.pop("$ref").rsplit("/", 1)[1]]
         schema = {**target, **schema}

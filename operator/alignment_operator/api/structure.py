@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from alignment_operator.api.openapi import INT_OR_STRING, PRESERVE, Schema
+
+Limits = Callable[[Schema, Any, str], Iterator["Problem"]]
 
 
 @dataclass(frozen=True)
@@ -151,4 +153,10 @@ def _object(schema: Schema, value: dict, path: str) -> Iterator[Problem]:
             yield Problem(full, f'unknown field "{full}"')
 
 
-_LIMITS = {"number": _number, "integer": _number, "string": _string, "array": _array, "object": _object}
+_LIMITS: dict[str, Limits] = {
+    "number": _number,
+    "integer": _number,
+    "string": _string,
+    "array": _array,
+    "object": _object,
+}

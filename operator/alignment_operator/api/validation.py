@@ -62,7 +62,9 @@ def _identity(obj: dict[str, Any]) -> list[Problem]:
 def _structure(obj: dict[str, Any], strict: bool) -> list[Problem]:
     schema = _schema()["properties"]
     name = obj.get("metadata", {}).get("name")
-    found = [] if name is None else list(check(schema["metadata"]["properties"]["name"], name, "metadata.name"))
+    found = [Problem("metadata.name", "Required value: name is required")]
+    if name is not None:
+        found = list(check(schema["metadata"]["properties"]["name"], name, "metadata.name"))
     found += list(check(schema["spec"], obj["spec"], "spec")) if "spec" in obj else [Problem("spec", "Required value")]
     found += list(_nulls(schema["spec"], obj.get("spec"), "spec"))
     return [problem for problem in found if strict or not problem.message.startswith("unknown field")]

@@ -24,7 +24,7 @@ from . import (
     teardown,
     tools,
 )
-from .layout import CONTAINERD_SOCKET, MACHINE, OWNER, REGISTRY_ADDRESS, Layout
+from .layout import CONTAINERD_SOCKET, LONGEST_ROOT, MACHINE, OWNER, REGISTRY_ADDRESS, Layout
 from .processes import Daemon, answers
 from .report import ClusterError, say, step, wait_for
 
@@ -40,6 +40,11 @@ def up(layout: Layout) -> None:
     begun = time.monotonic()
     if os.geteuid() != 0:
         raise ClusterError("the cluster runs containers and changes routes: run this as root")
+    if len(str(layout.root)) > LONGEST_ROOT:
+        raise ClusterError(
+            f"the clone's path has {len(str(layout.root))} characters, kubelet's sockets below it can bear {LONGEST_ROOT}: "
+            "clone to a shorter path"
+        )
     with alone():
         packages.install()
         binaries.provide(layout, tools.CORE)

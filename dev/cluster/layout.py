@@ -24,6 +24,7 @@ REGISTRY_ADDRESS = "127.0.0.1:5000"
 MACHINE = Path("/run/alignment-cluster")
 OWNER = MACHINE / "owner"
 RECORDS = MACHINE / "processes"  # pid and start time of each; here, so that they outlive a clone that was deleted
+LONGEST_ROOT = 60  # characters of a clone's path
 CONTAINERD_SOCKET = MACHINE / "containerd.sock"
 CONTAINERD_STATE = MACHINE / "containerd"
 

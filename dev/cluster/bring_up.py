@@ -42,7 +42,7 @@ def up(layout: Layout) -> None:
         raise ClusterError("the cluster runs containers and changes routes: run this as root")
     if len(str(layout.root)) > LONGEST_ROOT:
         raise ClusterError(
-            f"the clone's path has {len(str(layout.root))} characters, kubelet's sockets below it can bear {LONGEST_ROOT}: "
+            f"the clone's path has {len(str(layout.root))} characters, kubelet's sockets bear {LONGEST_ROOT}: "
             "clone to a shorter path"
         )
     with alone():

@@ -53,7 +53,7 @@ def push(config: Config) -> str:
 
     target = config.run.push
     assert target is not None
-    api = HfApi()  # HF_ENDPOINT and HF_TOKEN say where and who
+    api = HfApi(token=os.environ.get("ALIGNMENT_PUSH_TOKEN"))  # None: HF_TOKEN; HF_ENDPOINT says where
     api.create_repo(target.repository, private=target.private, exist_ok=True)
     merged = os.path.join(config.run.outputPath, MERGED)
     commit = api.upload_folder(

@@ -127,8 +127,9 @@ class RunningAttempt:
         self.reports.send(**facts)
         self.progress.update(self.facts, urgent=urgent)
 
-    def close(self) -> None:
-        self.progress.close()
+    def close(self, seconds: float | None = None) -> None:
+        """Send the last report; waits `seconds` at most (default: one time-out)."""
+        self.progress.close(seconds)
 
     def _assert_world(self, trainer: Any) -> None:
         expected, actual = int(os.environ.get("ALIGNMENT_WORLD_SIZE", "1")), trainer.args.world_size

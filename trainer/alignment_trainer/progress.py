@@ -80,14 +80,14 @@ class Progress:
             self._urgent = self._urgent or urgent
             self._changed.notify()
 
-    def close(self) -> None:
-        """Post the last state, waiting for one time-out at most."""
+    def close(self, seconds: float | None = None) -> None:
+        """Post the last state, waiting `seconds` at most (default: one time-out)."""
         if self._thread is None:
             return
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join(TIMEOUT_SECONDS)
+        self._thread.join(TIMEOUT_SECONDS if seconds is None else seconds)
 
     def _run(self) -> None:
         last = float("-inf")

@@ -9,10 +9,14 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .exits import EX_OK, PeerFailed
 from .reports import Reports
 from .stopping import Stop
+
+if TYPE_CHECKING:
+    from .attempt import RunningAttempt
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,28 +28,37 @@ def main() -> int:
     _die_with_the_launcher()
     faulthandler.enable(all_threads=True)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    attempt = None
     try:
-        _train(reports, stop)
+        attempt = _join(reports, stop)
+        _train(attempt)
     except BaseException as error:
-        return _failed(error, reports)
+        return _failed(error, reports, attempt)
     return EX_OK
 
 
-def _train(reports: Reports, stop: Stop) -> None:
-    from . import group, train
+def config_file(name: str) -> Path:
+    return Path(os.environ.get("ALIGNMENT_CONFIG_DIR") or "/etc/alignment") / name
+
+
+def _join(reports: Reports, stop: Stop) -> RunningAttempt:
+    """Meet the other processes."""
+    from . import group
     from .attempt import RunningAttempt
     from .config import load_run_config
 
-    folder = Path(os.environ.get("ALIGNMENT_CONFIG_DIR") or "/etc/alignment")
-    run = load_run_config(folder / "run.yaml")
+    run = load_run_config(config_file("run.yaml"))
     reports.send(phase="Loading")
-    group.join(run.device, _ddp_timeout(folder / "recipe.yaml"))
+    group.join(run.device, _ddp_timeout(config_file("recipe.yaml")))
     reports.send(joined=True)
-    attempt = RunningAttempt(run, reports, stop)
-    try:
-        train.run(folder / "recipe.yaml", folder / "run.yaml", attempt)
-    finally:
-        attempt.close()
+    return RunningAttempt(run, reports, stop)
+
+
+def _train(attempt: RunningAttempt) -> None:
+    from . import group, train
+
+    train.run(config_file("recipe.yaml"), config_file("run.yaml"), attempt)
+    attempt.close()
     group.leave()
 
 
@@ -60,7 +73,7 @@ def _ddp_timeout(recipe: Path) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _failed(error: BaseException, reports: Reports) -> int:
+def _failed(error: BaseException, reports: Reports, attempt: RunningAttempt | None) -> int:
     """Say why and go at once: the interpreter's own end could wait for a peer for ever. Does not return."""
     from .diagnosis import classify
 
@@ -70,6 +83,8 @@ def _failed(error: BaseException, reports: Reports) -> int:
     print(f"[alignment] {known.class_name}: {known}", file=sys.stderr)
     failure = {"class": known.class_name, "exitCode": known.exit_code, "message": known.message, "cure": known.cure}
     reports.send(failure={**failure, "peer": isinstance(known, PeerFailed)})
+    if attempt is not None:
+        attempt.close(seconds=2.0)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(known.exit_code)

@@ -68,10 +68,11 @@ def apply_example() -> str:
     """Applies the example, with a new `rerun` where it ran before, so that there is a run to watch; returns `rerun`."""
     before = get(NAMESPACE, "alignmentjob", JOB)
     rerun = f"demo-{int(time.time())}" if before and before.get("status", {}).get("jobName") else ""
-    kubectl("-n", NAMESPACE, "apply", "-f", str(EXAMPLE))
+    # Together: a changed spec is accepted only with a changed rerun.
+    job = json.loads(kubectl("create", "--dry-run=client", "-o", "json", "-f", str(EXAMPLE)))
     if rerun:
-        patch = json.dumps({"spec": {"rerun": rerun}})
-        kubectl("-n", NAMESPACE, "patch", "alignmentjob", JOB, "--type=merge", "-p", patch)
+        job["spec"]["rerun"] = rerun
+    apply(NAMESPACE, job)
     return rerun
 
 

@@ -77,3 +77,11 @@ chart: setup chart-tools  ## the chart: schemas, template tests, install, upgrad
 
 demo:  ## cluster, images, chart, a real model and data, a real DPO job, and what it learned
 	python3 -m dev.demo run
+
+.PHONY: generate verify
+
+generate: setup  ## write every generated file: api/trl.py, the CRD, docs/api-reference.md
+	$(PYTHON) -m dev.generate
+
+verify: setup  ## fail if a generated file is out of date
+	$(PYTHON) -m dev.generate --check

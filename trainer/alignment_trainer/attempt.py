@@ -50,7 +50,8 @@ class RunningAttempt:
     def phase(self, phase: Phase) -> None:
         stepping = phase in ("Training", "Evaluating", "Saving") and self.pace.steps > 0 and not self.training_over
         self.tell(phase=phase, stepping=stepping, urgent=True)
-        self.stop.interruptible(phase in AT_ONCE or (phase == "Training" and self.pace.steps == 0))
+        nothing_to_lose = phase in AT_ONCE or (phase == "Training" and self.pace.steps == 0)
+        self.stop.interruptible(nothing_to_lose, phase)
 
     def already_trained(self) -> bool:
         if not self.only_finish:

@@ -142,8 +142,13 @@ def _unusable(folder: Path, error: OSError) -> StorageError:
     )
 
 
-def next_number(attempts: list[Attempt]) -> int:
-    """Number of the attempt that begins now, from 1."""
+def next_number(attempts: list[Attempt], begun_elsewhere: bool = False) -> int:
+    """Number of the attempt that begins now, from 1.
+
+    begun_elsewhere: the pod with index 0 may have noted its start already. A guess, until rank 0 tells the number.
+    """
+    if begun_elsewhere and attempts and not attempts[-1].end:
+        return attempts[-1].number
     return attempts[-1].number + 1 if attempts else 1
 
 

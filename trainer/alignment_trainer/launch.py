@@ -57,7 +57,7 @@ class Launcher:
         self.index = pod_index(run, environment)
         self.folder = Path(run.outputPath)
         self.journal = Journal(self.folder)
-        self.attempt = journal.next_number(self.journal.attempts())
+        self.attempt = journal.next_number(self.journal.attempts(), begun_elsewhere=self.index > 0)
         self.only_finish = (self.folder / TRAINED).exists()
         self.began = time.monotonic()
 

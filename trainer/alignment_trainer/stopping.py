@@ -37,7 +37,7 @@ class Stop:
     def __init__(self, reports: Reports) -> None:
         self.requested = False
         self._reports = reports
-        self._interruptible = True
+        self._interruptible, self._phase = True, "Loading"
         self._lock = threading.Lock()
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -52,10 +52,10 @@ class Stop:
         signal.signal(signal.SIGTERM, lambda *_: self._wake())
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
-    def interruptible(self, value: bool) -> None:
+    def interruptible(self, value: bool, phase: str = "Loading") -> None:
         """From now on a stop leaves at once (True) or waits for whoever asks `requested` (False)."""
         with self._lock:
-            self._interruptible = value
+            self._interruptible, self._phase = value, phase
             if self.requested and value:
                 self._leave()
 
@@ -73,7 +73,7 @@ class Stop:
                     self._leave()
 
     def _leave(self) -> None:
-        error = Preempted("Stopped by SIGTERM before a new step was done; nothing was lost.")
+        error = Preempted(f"Stopped by SIGTERM while {self._phase.lower()}; the last checkpoint counts.")
         self._reports.send(failure={"class": error.class_name, "exitCode": EX_TEMPFAIL, "message": error.message})
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):

@@ -103,6 +103,7 @@ def test_sigterm_while_evaluating_ends_at_once_and_progress_tells_the_phases(new
     pod.terminate()
     assert pod.wait(60) == 75
     assert pod.message["lastCheckpointStep"] % 3 == 0
+    assert "while evaluating" in pod.message["message"]
     assert len(run.checkpoints()) <= 2
     assert phases(operator)[:2] == ["Loading", "Training"]
     assert "Saving" in phases(operator)

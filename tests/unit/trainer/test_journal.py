@@ -24,6 +24,8 @@ def test_attempts_are_read_back_in_order(tmp_path):
     assert (first.number, first.step, first.preempted) == (1, 7, True)
     assert (second.number, second.checkpoint_step, second.end) == (2, 5, {})
     assert next_number([first, second]) == 3
+    assert next_number([first, second], begun_elsewhere=True) == 2
+    assert next_number([first], begun_elsewhere=True) == 2
 
 
 def test_an_attempt_that_was_killed_gets_its_end_from_the_heartbeat(tmp_path):

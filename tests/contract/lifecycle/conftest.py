@@ -30,7 +30,7 @@ def new_run(tiny, tmp_path_factory):
         recipe = {
             "model_name_or_path": str(tiny / "model"),
             "dataset_name": str(tiny / "data"),
-            "max_steps": 30,
+            "max_steps": 60,
             "logging_steps": 1,
             "save_steps": 10,
             "per_device_train_batch_size": 4,

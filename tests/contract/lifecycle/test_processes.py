@@ -8,8 +8,8 @@ import pytest
 
 from tests.contract.lifecycle.conftest import LORA
 
-LAST = 12
-SMALL = {"max_steps": LAST, "save_steps": 6}
+LAST = 40
+SMALL = {"max_steps": LAST, "save_steps": LAST}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_two_processes_with_the_same_global_batch_give_the_same_losses_and_resum
     first.terminate()
     assert first.wait() == 75, first.output[-3000:]
     stopped_at = first.message["step"]
-    assert run.checkpoints() == sorted({6, stopped_at} if stopped_at >= 6 else {stopped_at})
+    assert run.checkpoints() == [stopped_at]
     second = run.complete()
     assert second.message["resumedFromStep"] == stopped_at
     assert_same_losses(run, alone)

@@ -169,7 +169,7 @@ def test_sigkill_of_the_worker_alone_is_reported(new_run):
 
 def test_stopped_with_model_only_checkpoints_still_resumes(new_run):
     """save_only_model leaves nothing to resume from; the checkpoint of a stop is whole all the same."""
-    run = new_run(max_steps=30, save_only_model=True, save_steps=5)
+    run = new_run(save_only_model=True, save_steps=5)
     pod = run.start()
     run.wait_for_step(7, pod)
     pod.terminate()

@@ -1,12 +1,27 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types unit contract integration e2e test cluster down stop status
+.PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
+	integration chart e2e
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## cluster, images, chart, a real model and data, a real DPO job, and what it learned
+	python3 -m dev.demo run
+
+CHECKS := lint types verify unit contract integration chart e2e
+
+test:  ## every test, one kind after the other; what it needs is installed, built and started
+	@begun=$$(date +%s); for check in $(CHECKS); do \
+		start=$$(date +%s); printf '\n== %s\n' $$check; \
+		$(MAKE) --no-print-directory $$check || { printf '\n== %s failed\n' $$check; exit 1; }; \
+		printf '== %s: %s s\n' $$check $$(($$(date +%s) - start)); \
+	done; printf '\n== all of %s passed in %s s; the cluster is still up: `make down` removes it\n' '$(CHECKS)' $$(($$(date +%s) - begun))
+
+# --- the machine
 
 cluster:  ## start a real Kubernetes on this machine, or what of it is missing (GPUS=2: with fake GPUs)
 	python3 -m dev.cluster up $(if $(GPUS),--gpus $(GPUS))
@@ -20,6 +35,15 @@ stop:  ## remove the cluster from this machine, keep its objects and volumes for
 status:  ## say what of the cluster runs
 	@python3 -m dev.cluster status
 
+images: cluster  ## build both images if their inputs changed and push them to the cluster's registry
+	python3 -m dev.images push
+
+check-images:  ## run both images as a restricted pod would, without a cluster
+	python3 -m dev.images check
+
+tools:  ## the servers and clients that the tests use, into .cluster/bin
+	python3 -m dev.cluster build helm helm-unittest kubeconform kubectl etcd kube-apiserver
+
 setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from uv.lock
 
 .venv/.ready: pyproject.toml uv.lock
@@ -30,6 +54,18 @@ setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from
 	.venv/bin/pip install --quiet uv==0.13.9
 	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --all-extras --all-groups
 	@touch $@
+
+# --- the tree
+
+generate: setup  ## write every generated file: api/trl.py, the CRD, docs/api-reference.md, the chart's schema and README
+	$(PYTHON) -m dev.generate
+	$(PYTHON) -m dev.chart
+
+verify: setup tools  ## fail if a generated file is out of date, or the chart does not lint
+	$(PYTHON) -m dev.generate --check
+	$(PYTHON) -m dev.chart --check
+	for values in charts/alignment-operator/ci/*.yaml; do \
+		.cluster/bin/helm lint --strict --quiet --kube-version 1.35.4 charts/alignment-operator -f $$values || exit 1; done
 
 lint: setup  ## style, and who may import whom
 	$(PYTHON) -m ruff check .
@@ -43,45 +79,13 @@ unit: setup  ## the pure core
 	$(PYTEST) tests/unit
 
 contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
-	$(PYTEST) tests/contract
+	$(PYTEST) -v tests/contract
 
-integration: setup cluster  ## the operator against a real API server
-	$(PYTEST) tests/integration
+integration: setup tools  ## the operator against a real API server
+	$(PYTEST) -v tests/integration
+
+chart: setup tools  ## the chart: schemas, template tests, install, upgrade and uninstall on a real API server
+	$(PYTEST) -v tests/chart
 
 e2e: setup cluster images  ## real pods on the real cluster
-	$(PYTEST) tests/e2e
-
-.PHONY: images check-images
-
-images:  ## build both images if their inputs changed and push them to the local registry
-	python3 -m dev.images push
-
-check-images:  ## run both images as a restricted pod would, without a cluster
-	python3 -m dev.images check
-
-chart-tools:  ## helm, helm-unittest and kubeconform into .cluster/bin
-	python3 -m dev.cluster build helm helm-unittest kubeconform kubectl etcd kube-apiserver
-
-chart-generate: setup  ## the chart's values.schema.json and README.md, from the comments of its values.yaml
-	$(PYTHON) -m dev.chart
-
-chart-lint: setup  ## generated files as they should be; helm lint
-	$(PYTHON) -m dev.chart --check
-	for values in charts/alignment-operator/ci/*.yaml; do \
-		.cluster/bin/helm lint --strict --quiet --kube-version 1.35.4 charts/alignment-operator -f $$values || exit 1; done
-
-chart: setup chart-tools  ## the chart: schemas, template tests, install, upgrade and uninstall on a real API server
-	$(PYTEST) tests/chart
-
-.PHONY: demo
-
-demo:  ## cluster, images, chart, a real model and data, a real DPO job, and what it learned
-	python3 -m dev.demo run
-
-.PHONY: generate verify
-
-generate: setup  ## write every generated file: api/trl.py, the CRD, docs/api-reference.md
-	$(PYTHON) -m dev.generate
-
-verify: setup  ## fail if a generated file is out of date
-	$(PYTHON) -m dev.generate --check
+	$(PYTEST) -v tests/e2e

@@ -5,6 +5,7 @@ fixed names, and one that is there already counts as made if it is ours: whoever
 never makes a second Job for a run.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,16 +15,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from . import events
+from .api import validation
 from .api.alignmentjob import AlignmentJob
 from .children import Children, NotYet
 from .cluster import Cluster
 from .problems import SpecProblem
-from .resources import ALIGNMENT_JOBS, JOBS, Resource
+from .resources import ALIGNMENT_JOBS, CLAIMS, JOBS, Resource
 from .runs import Decision, decide
 from .settings import Settings
 from .status import StatusResult, compute
 from .store import Key, Store
 from .views import Observed
+from .volumes import output_claim, output_problem
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -63,6 +66,8 @@ class Reconciler:
         job, problem = read(obj)
         observed = self._store.observe(key, job.metadata.uid, job.status.run or 0)
         decision = self._decide(key, job, observed, problem)
+        if decision.new_run and (hindrance := await self._hindrance(obj, job)):
+            decision = _held_back(job, hindrance)
         await self._stop(key, decision, observed)
         if decision.new_run:  # what is known is of the run before
             observed = Observed(upstream=observed.upstream)
@@ -72,6 +77,15 @@ class Reconciler:
         await self._patch(observed, decision)
         await self._delete(observed, decision)
         return _soonest(result.look_again, decision.look_again)
+
+    async def _hindrance(self, obj: Object, job: AlignmentJob) -> SpecProblem | None:
+        """What speaks against a start: a rule newer than the object, a claim that several nodes cannot share."""
+        # in a thread: the first time, every rule is compiled, which takes a second
+        if broken := await asyncio.to_thread(validation.problems, obj, False):
+            return SpecProblem(broken[0].path, broken[0].message)
+        claim = output_claim(job)
+        found = await self._cluster.get(CLAIMS, job.metadata.namespace, claim) if claim else None
+        return output_problem(job, found)
 
     def _decide(self, key: Key, job: AlignmentJob, observed: Observed, problem: SpecProblem | None) -> Decision:
         if problem:
@@ -165,6 +179,10 @@ class Reconciler:
         """Put what we wrote into the store; whom it concerns looks again, for the watch will find nothing new."""
         for key in self._store.put(resource, written):
             self._enqueue(key)
+
+
+def _held_back(job: AlignmentJob, problem: SpecProblem) -> Decision:
+    return Decision(job.status.run or 0, job.status.rerun, problem=problem, look_again=REFUSED_RETRY_SECONDS)
 
 
 def read(obj: Object) -> tuple[AlignmentJob, SpecProblem | None]:

@@ -34,6 +34,7 @@ ALIGNMENT_JOBS = Resource("alignment-operator.io/v1alpha1", "alignmentjobs", "Al
 JOBS = Resource("batch/v1", "jobs", "Job")
 PODS = Resource("v1", "pods", "Pod")
 CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
+CLAIMS = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICES = Resource("v1", "services", "Service")
 EVENTS = Resource("v1", "events", "Event")
 SECRETS = Resource("v1", "secrets", "Secret")

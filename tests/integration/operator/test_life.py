@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, EVENTS, JOBS, SERVICES
+from alignment_operator.resources import ALIGNMENT_JOBS, CLAIMS, CONFIG_MAPS, EVENTS, JOBS, SERVICES
 from tests.integration.operator.conftest import condition
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,7 +23,11 @@ async def test_an_alignment_job_gets_a_config_map_and_a_job_that_it_owns(shared_
 
 
 async def test_several_nodes_get_a_headless_service(shared_operator, world):
-    await world.apply(nodes=2)
+    metadata = {"namespace": world.namespace, "name": "shared"}
+    claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    manifest = {"apiVersion": "v1", "kind": CLAIMS.kind, "metadata": metadata, "spec": claim}
+    await world.cluster.create(CLAIMS, manifest)
+    await world.apply(nodes=2, output={"volume": {"persistentVolumeClaim": {"claimName": "shared"}}})
     await world.job()
     service = await world.get(SERVICES, world.child(1))
     assert service["spec"]["clusterIP"] == "None"

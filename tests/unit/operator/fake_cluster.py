@@ -53,7 +53,7 @@ class FakeCluster:
         stored = deepcopy(obj)
         self._version += 1
         stored["metadata"] = {**obj["metadata"], "resourceVersion": str(self._version)}
-        stored["metadata"].setdefault("uid", f"uid-{self._version}")
+        stored["metadata"].setdefault("uid", f"uid-{self._version:06}")
         self.objects[stored["kind"], stored["metadata"]["namespace"], stored["metadata"]["name"]] = stored
         return stored
 

@@ -38,6 +38,11 @@ def alignment_job(**spec: Any) -> dict[str, Any]:
     return {"apiVersion": ALIGNMENT_JOBS.api, "kind": "AlignmentJob", "metadata": metadata, "spec": SPEC | spec}
 
 
+def claim(mode: str = "ReadWriteMany") -> dict[str, Any]:
+    metadata = {"namespace": KEY.namespace, "name": "out"}
+    return {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {"accessModes": [mode]}}
+
+
 async def settle(cluster: FakeCluster, now: datetime = NOW) -> None:
     """One process' life: list everything, then reconcile until nothing is left to do now."""
     store, queue = Store(), [KEY]
@@ -67,6 +72,7 @@ async def settle(cluster: FakeCluster, now: datetime = NOW) -> None:
 
 
 def fresh(cluster: FakeCluster) -> None:
+    cluster.put(claim())
     cluster.put(alignment_job())
 
 
@@ -81,6 +87,7 @@ def rerun(cluster: FakeCluster) -> None:
 
 def ended(cluster: FakeCluster) -> None:
     """A run that has just completed, whose Job is to be deleted at once."""
+    cluster.put(claim())
     cluster.put(alignment_job(ttlSecondsAfterFinished=0))
     asyncio.run(settle(cluster))
     job = cluster.objects["Job", "team", "demo-r1"]
@@ -146,7 +153,7 @@ def test_nothing_is_called_when_nothing_is_left_to_do(scene):
 
 
 def test_children_are_made_in_this_order_after_the_status():
-    calls = [call for call in straight(fresh).calls if "Event" not in call]
+    calls = [call for call in straight(fresh).calls if "Event" not in call and not call.startswith("get ")]
     assert calls[:4] == [
         "patch AlignmentJob demo status",
         "create ConfigMap demo-r1",
@@ -183,14 +190,38 @@ def test_a_view_that_is_old_makes_no_job():
     assert not cluster.of("Job")
 
 
-def test_an_object_that_predates_a_bound_is_told_so_and_gets_no_job():
+@pytest.mark.parametrize(
+    ("spec", "mode", "reason", "word"),
+    [
+        ({"nodes": 0}, "ReadWriteMany", "InvalidSpec", "spec.nodes"),
+        ({"dpo": {"beta": -1}}, "ReadWriteMany", "InvalidSpec", "spec.dpo.beta"),
+        (
+            {"model": {"modelNameOrPath": "m", "loadIn4bit": True, "loadIn8bit": True}},
+            "ReadWriteMany",
+            "InvalidSpec",
+            "exclude each other",
+        ),
+        ({}, "ReadWriteOnce", "VolumeNotShared", "ReadWriteMany"),
+        ({}, None, "VolumeNotFound", "does not exist"),
+    ],
+    ids=["bound", "bound-of-trl", "rule", "claim-of-one-node", "no-claim"],
+)
+def test_what_cannot_start_is_told_and_gets_no_job(spec, mode, reason, word):
+    """An object may predate a bound or a rule; what a claim can do is in no spec."""
     cluster = FakeCluster()
-    cluster.put(alignment_job(nodes=0))
+    cluster.put(alignment_job(**spec))
+    if mode:
+        cluster.put(claim(mode))
     asyncio.run(settle(cluster))
-    (accepted,) = [c for c in cluster.of("AlignmentJob")[0]["status"]["conditions"] if c["type"] == "Accepted"]
-    assert (accepted["status"], accepted["reason"]) == ("False", "InvalidSpec")
-    assert "spec.nodes" in accepted["message"]
+    status = cluster.of("AlignmentJob")[0]["status"]
+    (accepted,) = [c for c in status["conditions"] if c["type"] == "Accepted"]
+    assert (accepted["status"], accepted["reason"]) == ("False", reason)
+    assert word in accepted["message"]
     assert not cluster.of("Job")
+    assert "jobName" not in status
+    before = len(cluster.calls)
+    asyncio.run(settle(cluster))
+    assert not [call for call in cluster.calls[before:] if not call.startswith("get ")]
 
 
 @pytest.mark.parametrize(
@@ -216,5 +247,7 @@ def picture(cluster: FakeCluster) -> str:
     """Everything but events, UIDs and versions, which differ from life to life."""
     objects = sorted((key, obj) for key, obj in cluster.objects.items() if key[0] != "Event")
     uids = {obj["metadata"]["uid"]: f"uid of {key[0]} {key[2]}" for key, obj in objects}
-    text = json.dumps([{**obj, "metadata": obj["metadata"] | {"resourceVersion": ""}} for _, obj in objects])
+    text = json.dumps(
+        [{**obj, "metadata": obj["metadata"] | {"resourceVersion": ""}} for _, obj in objects], sort_keys=True
+    )
     return list(itertools.accumulate(uids, lambda t, uid: t.replace(uid, uids[uid]), initial=text))[-1]

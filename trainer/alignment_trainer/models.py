@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .exits import ModelUnavailable, UserError
+from .hub import naming
 from .quantization import get_kbit_device_map, get_quantization_config, keep_differentiable_on_cpu, resolve_dtype
 
 if TYPE_CHECKING:
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
     from .methods import MethodConfig
 
 
-def get_model(model_args: ModelConfig, training_args: MethodConfig, **overrides: Any) -> PreTrainedModel:
+def get_model(
+    model_args: ModelConfig, training_args: MethodConfig, section: str = "spec.model", **overrides: Any
+) -> PreTrainedModel:
     """Load the model that `model_args` describes: a causal LM, or for RewardConfig a classifier with one label.
 
-    `overrides` win over what the arguments say (TRL's name for the same: `model_init_kwargs`).
+    `section` is where the user asked for it; `overrides` win over what the arguments say (TRL: `model_init_kwargs`).
     Raises UserError (nonsense), ModelUnavailable (no such folder), and what transformers raises (see diagnosis.py).
     """
-    path = local_or_hub(model_args.model_name_or_path, "spec.model.modelNameOrPath")
-    model_kwargs = {**get_model_kwargs(model_args, training_args), **overrides}
-    architecture = get_architecture(path, training_args, model_kwargs)
-    return keep_differentiable_on_cpu(architecture.from_pretrained(path, **model_kwargs))
+    field = f"{section}.modelNameOrPath"
+    path = local_or_hub(model_args.model_name_or_path, field)
+    with naming(field, path, model_args.model_revision):
+        model_kwargs = {**get_model_kwargs(model_args, training_args), **overrides}
+        architecture = get_architecture(path, training_args, model_kwargs)
+        return keep_differentiable_on_cpu(architecture.from_pretrained(path, **model_kwargs))
 
 
 def get_model_kwargs(model_args: ModelConfig, training_args: MethodConfig) -> dict[str, Any]:
@@ -71,9 +76,11 @@ def get_adapted_model(model: PreTrainedModel, adapter_name_or_path: str) -> Any:
     """`model` with a trained adapter to go on from; TRL then keeps a frozen copy of it as the reference."""
     from peft import PeftModel
 
-    path = local_or_hub(adapter_name_or_path, "spec.model.adapterNameOrPath")
+    field = "spec.model.adapterNameOrPath"
+    path = local_or_hub(adapter_name_or_path, field)
     try:
-        return PeftModel.from_pretrained(model, path, is_trainable=True)
+        with naming(field, path):
+            return PeftModel.from_pretrained(model, path, is_trainable=True)
     except RuntimeError as error:  # shapes that do not fit
         raise UserError(
             f"The adapter {path} does not fit the model: {error}",
@@ -96,7 +103,8 @@ def get_reference_model(run: RunConfig, model_args: ModelConfig, training_args: 
     if strategy == "SharedAdapter" or (strategy == "Precomputed" and not own):
         return None
     reference_args, trust_remote_code = reference_model_args(model_args, training_args, own)
-    reference = get_model(reference_args, training_args, trust_remote_code=trust_remote_code)
+    section = "spec.referenceModel.model" if own else "spec.model"
+    reference = get_model(reference_args, training_args, section, trust_remote_code=trust_remote_code)
     return reference.eval().requires_grad_(False)
 
 
@@ -139,11 +147,13 @@ def get_processing_class(model_args: ModelConfig, training_args: MethodConfig, m
     from transformers import AutoProcessor, AutoTokenizer
 
     auto = AutoTokenizer if method in ("orpo", "cpo", "reward") else AutoProcessor
-    processing_class = auto.from_pretrained(
-        local_or_hub(model_args.model_name_or_path, "spec.model.modelNameOrPath"),
-        revision=(training_args.model_init_kwargs or {}).get("revision", model_args.model_revision),
-        trust_remote_code=training_args.trust_remote_code,
-    )
+    field = "spec.model.modelNameOrPath"
+    path = local_or_hub(model_args.model_name_or_path, field)
+    revision = (training_args.model_init_kwargs or {}).get("revision", model_args.model_revision)
+    with naming(field, path, revision):
+        processing_class = auto.from_pretrained(
+            path, revision=revision, trust_remote_code=training_args.trust_remote_code
+        )
     tokenizer = getattr(processing_class, "tokenizer", processing_class)
     if tokenizer.pad_token is None:  # ORPO and CPO do not do this themselves
         tokenizer.pad_token = tokenizer.eos_token

@@ -1,0 +1,51 @@
+"""What the model hub answers when it refuses, in the user's words: the field that asked, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .exits import AccessDenied, ModelUnavailable, TrainerError
+
+
+@contextmanager
+def naming(field: str, name: str, revision: str | None = None) -> Iterator[None]:
+    """While something of `name` is loaded that `field` asked for; the revision's field lies beside it.
+
+    Raises AccessDenied or ModelUnavailable in place of the hub's refusals; every other error passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = _refusal(error, field, name, revision)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _refusal(error: BaseException, field: str, name: str, revision: str | None) -> TrainerError | None:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    token = "Give spec.hub.secretName a token that may read it"
+    for link in _chain(error):
+        if isinstance(link, GatedRepoError):  # is a RepositoryNotFoundError too
+            return AccessDenied(
+                f"{field}: the hub refuses {name}, which is gated.", cure=f"{token}, after accepting its terms."
+            )
+        if isinstance(link, RevisionNotFoundError):
+            revision_field = f"{field.rpartition('.')[0]}.modelRevision"
+            return ModelUnavailable(
+                f"{revision_field}: {name} has no revision {revision!r}.", cure=f"Correct {revision_field}."
+            )
+        if isinstance(link, RepositoryNotFoundError):  # the hub answers alike for private and for missing ones
+            return ModelUnavailable(
+                f"{field}: the hub has no {name}, or does not show it to this run.",
+                cure=f"Correct {field}. If the repository is private: {token[0].lower()}{token[1:]}.",
+            )
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

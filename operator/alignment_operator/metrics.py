@@ -4,7 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .store import Key, Store
@@ -31,6 +31,14 @@ class Metrics:
         self.active = active.labels(CONTROLLER)
         limit = Gauge("controller_runtime_max_concurrent_reconciles", "Workers in all.", per, registry=one)
         limit.labels(CONTROLLER).set(workers)
+        waited = Histogram(
+            "workqueue_queue_duration_seconds",
+            "Wait of a key for a worker.",
+            ["name"],
+            registry=one,
+            buckets=QUEUE_SECONDS,
+        )
+        queue.waited = waited.labels(CONTROLLER).observe
         retries = Counter("workqueue_retries", "Keys that came back after a failure.", ["name"], registry=one)
         self.retries = retries.labels(CONTROLLER)
         leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=one)
@@ -53,13 +61,14 @@ class _Scraped(Collector):
     def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
         self._store, self._queue = store, queue
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         for name, text, value in (
             ("workqueue_depth", "Keys that wait for a worker.", len(self._queue)),
-            ("workqueue_unfinished_work", "Keys that workers hold.", self._queue.held),
             ("workqueue_longest_wait_seconds", "For how long the first key has waited.", self._queue.oldest_wait),
+            ("workqueue_adds_total", "Keys queued.", self._queue.added),
         ):
-            family = GaugeMetricFamily(name, text, labels=["name"])
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = kind(name, text, labels=["name"])
             family.add_metric([CONTROLLER], value)
             yield family
         phases = Tally(job.get("status", {}).get("phase") or "Unknown" for job in self._store.jobs())

@@ -39,6 +39,8 @@ class WorkQueue(Generic[K]):
         self._order = itertools.count()
         self._failures: dict[K, int] = {}
         self._changed = asyncio.Event()
+        self.added = 0  # keys queued since the start, delayed ones when they came due
+        self.waited: Callable[[float], None] = lambda seconds: None  # told how long each key waited for a worker
         self._closed = False
 
     def add(self, key: K) -> None:
@@ -48,6 +50,7 @@ class WorkQueue(Generic[K]):
         if key in self._held:
             self._again.add(key)
             return
+        self.added += 1
         self._since[key] = self._clock()
         self._ready.append(key)
         self._changed.set()
@@ -82,7 +85,7 @@ class WorkQueue(Generic[K]):
             next_due = self._move_due()
             if self._ready:
                 key = self._ready.popleft()
-                del self._since[key]
+                self.waited(self._clock() - self._since.pop(key))
                 self._held.add(key)
                 return key
             if self._closed:

@@ -37,7 +37,9 @@ def pod(name: str, script: str, image: str = node.SHELL_IMAGE, **container: Any)
     claims = container.pop("claims", [])
     mounts = [{"name": claim, "mountPath": f"/{claim}"} for claim in claims]
     volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
-    main = {"name": "main", "image": image, "args": ["-c", script], "volumeMounts": mounts} | container
+    # Without a request a pod has next to no share of a busy machine's cores.
+    main = {"name": "main", "image": image, "args": ["-c", script], "volumeMounts": mounts}
+    main |= {"resources": {"requests": {"cpu": "100m"}}} | container
     spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [main], "volumes": volumes}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
 
@@ -54,7 +56,7 @@ def apply(*objects: dict[str, Any]) -> None:
 
 def ended(name: str) -> tuple[str, dict[str, Any]]:
     """Log and `terminated` state of a pod, once it has ended."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # the machine may be busy with trainings
     while time.monotonic() < deadline:
         status = json.loads(kubectl("get", "pod", name, "-o", "json", namespace=NAMESPACE))["status"]
         if status["phase"] in ("Succeeded", "Failed"):

@@ -156,14 +156,14 @@ MODEL_RULES = [
         when(f"has(self.reward) && {has('model.loraTaskType')}", "self.model.loraTaskType == 'SEQ_CLS'"),
         "a reward model is a sequence classifier: remove loraTaskType, or set SEQ_CLS",
         "model.loraTaskType",
-        "TRL trains on with CAUSAL_LM and does not save the reward head",
+        "AttributeError: no attribute 'prepare_inputs_for_generation'",
     ),
     Rule(
         "causal-task-type",
         when(f"!has(self.reward) && {has('model.loraTaskType')}", "self.model.loraTaskType == 'CAUSAL_LM'"),
         "SEQ_CLS is for reward jobs: remove loraTaskType",
         "model.loraTaskType",
-        "peft adds a classifier that the language model has not",
+        "TRL trains on, and saves an adapter that loads as a classifier only",
     ),
     *(_init_kwargs(method) for method in METHODS),
     Rule(

@@ -73,9 +73,6 @@ PRECISION_RULES = [
         "training.bf16FullEval",
         "ValueError: At most one of fp16 and bf16 can be True for full eval, but not both",
     ),
-    _needs_gpu(
-        "fp16-gpu", "training.fp16", on("training.fp16"), "fp16", "ValueError: fp16 mixed precision requires a GPU"
-    ),
     _needs_gpu("tf32-gpu", "training.tf32", on("training.tf32"), "tf32", "ValueError: --tf32 requires Ampere"),
     *(
         _needs_gpu(
@@ -83,7 +80,7 @@ PRECISION_RULES = [
             f"{method}.activationOffloading",
             on(f"{method}.activationOffloading"),
             "activationOffloading",
-            "AttributeError: 'NoneType' object has no attribute 'type'",
+            "RuntimeError: no CUDA device to offload from",
         )
         for method in ("dpo", "sft", "kto", "reward")
     ),
@@ -110,9 +107,9 @@ STEP_RULES = [
     Rule(
         "max-steps",
         when(has("training.maxSteps"), "self.training.maxSteps != 0"),
-        "0 means unset to TRL: set at least 1, or remove it and set numTrainEpochs",
+        "0 is no number of steps: set at least 1, or remove it and set numTrainEpochs",
         "training.maxSteps",
-        "TRL trains all epochs",
+        "TRL trains one step and stops, one step of zero",
     ),
     Rule(
         "logging-steps",
@@ -132,7 +129,7 @@ STEP_RULES = [
         when(f"{_SAVE} == 'steps' && {has('training.saveSteps')}", "self.training.saveSteps > 0.0"),
         "must be above 0, or set saveStrategy: 'no' (quoted)",
         "training.saveSteps",
-        "a step modulo zero",
+        "no checkpoint is ever written",
     ),
     Rule(
         "streaming-max-steps",

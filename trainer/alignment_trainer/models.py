@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from trl import ModelConfig
 
-    from .config import RunConfig
     from .methods import MethodConfig
+    from .run_config import RunConfig
 
 
 def get_model(

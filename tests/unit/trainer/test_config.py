@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from alignment_trainer import config, exits
+from alignment_trainer import config, exits, run_config
 
 CONTRACT = Path(__file__).parents[3] / "docs/contract"
 SCHEMA = json.loads((CONTRACT / "run.schema.json").read_text())
@@ -32,7 +32,7 @@ def accepts(content: dict[str, Any], tmp_path: Path) -> bool:
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(content))
     try:
-        config.load_run_config(path)
+        run_config.load_run_config(path)
     except exits.UserError:
         return False
     return True
@@ -64,8 +64,8 @@ def test_run_yaml_is_accepted_exactly_when_the_contracts_schema_accepts_it(conte
 
 
 def test_every_field_of_the_contract_is_read_with_its_default():
-    assert set(config.RunConfig.model_fields) == set(SCHEMA["properties"])
-    for name, field in config.RunConfig.model_fields.items():
+    assert set(run_config.RunConfig.model_fields) == set(SCHEMA["properties"])
+    for name, field in run_config.RunConfig.model_fields.items():
         if "default" in SCHEMA["properties"][name]:
             assert field.default == SCHEMA["properties"][name]["default"], name
 
@@ -74,7 +74,7 @@ def test_a_newer_contract_names_the_version_that_this_trainer_speaks(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("contractVersion: 2\nnewField: true\n")
     with pytest.raises(exits.UserError, match=r"contractVersion 2; this trainer speaks version 1") as caught:
-        config.load_run_config(path)
+        run_config.load_run_config(path)
     assert "spec.image" in caught.value.cure
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(exits.UserError, match=r"run\.yaml"):
-        config.load_run_config(path)
+        run_config.load_run_config(path)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,9 @@ class Cluster:
         content_type: str | None = None,
     ) -> Object:
         # the API server's key set has a media type of its own, and it takes no other
-        headers = {"Accept": "application/json, application/jwk-set+json"} | ({"Content-Type": content_type} if content_type else {})
+        headers = {"Accept": "application/json, application/jwk-set+json"}
+        if content_type:
+            headers["Content-Type"] = content_type
         await self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
         url = self._api.configuration.host + quote(path) + ("?" + urlencode(query) if query else "")
         response = await self._api.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT)

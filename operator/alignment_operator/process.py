@@ -60,12 +60,13 @@ class Process:
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop.wait(), name="stop")]
         try:
             self._catch_signals()
-            await self._serve(probes.routes(self._health, self._queue, self._metrics), self._settings.health_port)
-            await self._resync_once()
-            if self._certificates:
-                await self._certificates.refresh()
-                tasks.append(asyncio.create_task(self._certificates.keep(), name="certificates"))
-                tasks.append(await self._serve_progress())
+            preparing = asyncio.create_task(self._prepare(), name="preparation")
+            tasks.append(preparing)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not preparing.done():  # stopped before it was ready
+                return
+            tasks.remove(preparing)
+            tasks += preparing.result()
             tasks += [asyncio.create_task(coro, name=name) for name, coro in self._parts()]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -73,6 +74,15 @@ class Process:
                 task.result()
         finally:
             await self._shut_down(tasks)
+
+    async def _prepare(self) -> list[asyncio.Task[None]]:
+        """Probes, a full store, the progress endpoint; returns the tasks of the latter."""
+        await self._serve(probes.routes(self._health, self._queue, self._metrics), self._settings.health_port)
+        await self._resync_once()
+        if not self._certificates:
+            return []
+        await self._certificates.refresh()
+        return [asyncio.create_task(self._certificates.keep(), name="certificates"), await self._serve_progress()]
 
     def _parts(self) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
         # kopf last: it takes every task that was made after its own for one of its own, and ends it when it stops.

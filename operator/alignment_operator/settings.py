@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-
 # A key that no field has is a typing error, and must not be ignored.
 _CONFIG = with_config(ConfigDict(extra="forbid"))
 

@@ -1,7 +1,6 @@
 """The operator as its own process against a real API server. No node and no controllers: the tests play both."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -40,14 +39,19 @@ class Operator:
     def progress_url(self) -> str:
         return f"https://127.0.0.1:{self.progress_port}"
 
-    def start(self, **environment: str) -> "Operator":
-        """Start it and wait until it is ready (not: until it leads)."""
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         command = [sys.executable, "-m", "alignment_operator", "run", f"--kubeconfig={self.kubeconfig}"]
         command += [f"--namespace={self.namespace}", f"--watch-namespace={self.namespace}", "--bind=127.0.0.1"]
         command += [f"--health-port={self.health_port}", f"--progress-port={self.progress_port}"]
         command += [f"--progress-url={self.progress_url}", "--log-level=debug", *self.args]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def start(self) -> "Operator":
+        """Start it and wait until it is ready (not: until it leads)."""
+        self.launch()
+        assert self.process is not None
         deadline = time.monotonic() + 60
         while self.get("/readyz") != 200:
             assert self.process.poll() is None, self.log.read_text()[-4000:]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import time
 
 from alignment_operator.resources import ALIGNMENT_JOBS, JOBS, LEASES
@@ -10,6 +11,13 @@ from tests.integration.operator.conftest import condition
 from tests.integration.operator.test_life import RESULT
 
 LEADS = "leader_election_master_status"
+KUBECONFIG = """apiVersion: v1
+kind: Config
+current-context: silent
+clusters: [{name: silent, cluster: {server: "http://127.0.0.1:PORT"}}]
+contexts: [{name: silent, context: {cluster: silent, user: nobody}}]
+users: [{name: nobody, user: {token: none}}]
+"""
 
 
 async def _until(what, seconds: float = 30.0) -> None:
@@ -29,6 +37,22 @@ async def test_sigterm_ends_it_within_five_seconds_and_releases_the_lease(new_op
     assert seconds < 5
     lease = await world.get(LEASES, "alignment-operator")
     assert not lease["spec"].get("holderIdentity")
+
+
+async def test_sigterm_ends_it_while_it_still_waits_for_an_api_server_that_does_not_answer(new_operator, tmp_path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text(KUBECONFIG.replace("PORT", str(silent.getsockname()[1])))
+        one = new_operator()
+        one.kubeconfig = kubeconfig
+        one.launch()
+        await _until(lambda: one.get("/healthz") == 200)
+        assert one.get("/readyz") == 503
+        code, seconds = one.end(signal.SIGTERM)
+    assert code == 0
+    assert seconds < 5
 
 
 async def test_a_second_replica_is_ready_but_idle_and_takes_over_at_once_when_the_first_stops(new_operator, world):

@@ -161,7 +161,7 @@ def manifest(name: str, **changes: Any) -> dict[str, Any]:
         },
         "dpo": {"beta": 0.1, "maxLength": 128},
         "gpusPerNode": 0,
-        "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
+        "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
         "output": {"volume": {"persistentVolumeClaim": {"claimName": "output"}}},
         "cache": {"volume": {"persistentVolumeClaim": {"claimName": "models"}}},
         "terminationGracePeriodSeconds": 60,

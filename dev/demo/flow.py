@@ -104,7 +104,8 @@ def measure(path: str, trainer: str) -> dict[str, Any]:
     logs = kubectl("-n", NAMESPACE, "logs", f"job/{MARGIN}", "--tail=20")
     if not state.get("succeeded"):
         raise ClusterError(f"job {MARGIN} in {NAMESPACE} did not succeed:\n{logs}")
-    result: dict[str, Any] = json.loads(logs.strip().splitlines()[-1])
+    printed = [line for line in logs.splitlines() if line.startswith("{")]  # warnings of libraries come between
+    result: dict[str, Any] = json.loads(printed[-1])
     return result
 
 

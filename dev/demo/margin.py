@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils.logging import disable_progress_bar
 
 
 def main(model_path: str, adapter: str, pairs: str, beta: float, max_length: int) -> None:
+    disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     rows = [json.loads(line) for line in Path(pairs).read_text().splitlines()]
     encoded = [encode(tokenizer, row, max_length) for row in rows]

@@ -14,12 +14,12 @@ from typing import Any
 from transformers import TrainerCallback
 
 from . import checkpoint, durable, exits, group, journal
-from .config import RunConfig
 from .finite import FiniteGuard, diverged
 from .lifecycle import Phase
 from .pace import Pace, peak_memory_bytes
 from .progress import Progress
 from .reports import Reports
+from .run_config import RunConfig
 from .saving import AtomicSaving
 from .stopping import Stop
 

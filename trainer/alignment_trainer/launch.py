@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint, durable, exits, journal, termination, verdict
-from .config import RunConfig, load_run_config
 from .journal import Journal
 from .lifeline import Lifeline
 from .logtail import LogTail
 from .processes import Workers, cpu_count, echo, memory_kills
+from .run_config import RunConfig, load_run_config
 from .stopping import StopSignal
 from .watch import Watch
 

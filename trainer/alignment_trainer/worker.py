@@ -45,7 +45,7 @@ def _join(reports: Reports, stop: Stop) -> RunningAttempt:
     """Meet the other processes."""
     from . import group
     from .attempt import RunningAttempt
-    from .config import load_run_config
+    from .run_config import load_run_config
 
     run = load_run_config(config_file("run.yaml"))
     reports.send(phase="Loading")

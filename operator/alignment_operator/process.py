@@ -26,7 +26,7 @@ from .leader import Lease
 from .metrics import Metrics
 from .probes import Health
 from .progress import Reports
-from .reconcile import Reconciler
+from .reconcile import Reconciler, warm_up
 from .resync import Resync
 from .settings import Settings
 from .store import Key, Store
@@ -104,6 +104,7 @@ class Process:
 
     async def _lead(self) -> None:
         """Wait for the Lease, then work as long as it is held."""
+        await asyncio.to_thread(warm_up)
         await self._lease.acquire()
         await self._resync_once()  # the last leader's writes may not have reached our watches yet
         self._metrics.leading.set(1)

@@ -5,7 +5,6 @@ fixed names, and one that is there already counts as made if it is ours: whoever
 never makes a second Job for a run.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from . import events
 from .api import validation
 from .api.alignmentjob import AlignmentJob
+from .api.constants import API_VERSION, KIND
 from .children import Children, NotYet
 from .cluster import Cluster
 from .problems import SpecProblem
@@ -80,8 +80,7 @@ class Reconciler:
 
     async def _hindrance(self, obj: Object, job: AlignmentJob) -> SpecProblem | None:
         """What speaks against a start: a rule newer than the object, a claim that several nodes cannot share."""
-        # in a thread: the first time, every rule is compiled, which takes a second
-        if broken := await asyncio.to_thread(validation.problems, obj, False):
+        if broken := validation.problems(obj, strict=False):
             return SpecProblem(broken[0].path, broken[0].message)
         claim = output_claim(job)
         found = await self._cluster.get(CLAIMS, job.metadata.namespace, claim) if claim else None
@@ -183,6 +182,15 @@ class Reconciler:
 
 def _held_back(job: AlignmentJob, problem: SpecProblem) -> Decision:
     return Decision(job.status.run or 0, job.status.rerun, problem=problem, look_again=REFUSED_RETRY_SECONDS)
+
+
+def warm_up() -> None:
+    """Compile every rule. That takes a second, in which a leader could not renew its Lease."""
+    spec: Object = {"model": {"modelNameOrPath": "m"}, "dataset": {"datasetName": "d"}, "dpo": {}}
+    spec["output"] = {"volume": {"persistentVolumeClaim": {"claimName": "c"}}}
+    validation.problems(
+        {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "n"}, "spec": spec}, strict=False
+    )
 
 
 def read(obj: Object) -> tuple[AlignmentJob, SpecProblem | None]:

@@ -71,29 +71,29 @@ async def test_a_second_replica_is_ready_but_idle_and_takes_over_at_once_when_th
 
 async def test_a_killed_leader_is_replaced_when_its_lease_runs_out(new_operator, world, tmp_path):
     settings = tmp_path / "settings.yaml"
-    settings.write_text("lease_seconds: 3\n")
+    settings.write_text("lease_seconds: 6\n")
     first = new_operator(f"--settings={settings}").start()
     await _until(lambda: first.metric(LEADS) == 1)
     second = new_operator(f"--settings={settings}").start()
     first.end(signal.SIGKILL)
-    await _until(lambda: second.metric(LEADS) == 1, 15)
+    await _until(lambda: second.metric(LEADS) == 1, 30)
     await world.apply()
     await world.job()
 
 
 async def test_a_leader_that_loses_its_lease_ends_itself(new_operator, world, tmp_path):
     settings = tmp_path / "settings.yaml"
-    settings.write_text("lease_seconds: 3\n")
+    settings.write_text("lease_seconds: 6\n")
     one = new_operator(f"--settings={settings}").start()
     await _until(lambda: one.metric(LEADS) == 1)
     stolen = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 600}}
     await world.cluster.patch(LEASES, world.namespace, "alignment-operator", stolen)
-    assert one.process.wait(20) != 0
+    assert one.process.wait(40) != 0
 
 
 async def test_killed_again_and_again_while_jobs_are_made_it_makes_one_job_for_each_run(new_operator, world, tmp_path):
     settings = tmp_path / "settings.yaml"
-    settings.write_text("lease_seconds: 3\n")
+    settings.write_text("lease_seconds: 6\n")
     names = [f"many-{n}" for n in range(12)]
     one = new_operator(f"--settings={settings}").start()
     await _until(lambda: one.metric(LEADS) == 1)

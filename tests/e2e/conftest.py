@@ -97,6 +97,7 @@ def seed_job(image: str) -> dict[str, Any]:
         "command": ["python", "-c", SEED_SCRIPT],
         "securityContext": RESTRICTED,
         "env": [{"name": "HOME", "value": "/tmp"}],
+        "resources": {"requests": {"cpu": "500m"}},
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "scripts", "mountPath": "/scripts"}],
     }
     volumes = [
@@ -135,7 +136,7 @@ def workspace(operator: str, images: dict[str, str]) -> Iterator[str]:
     shared = claim("output-shared", "ReadWriteMany", "local-path-shared")
     for manifest in (claim("models"), claim("output"), shared, seed_job(images["trainer"])):
         kubectl("apply", "-f", "-", namespace=namespace, stdin=manifest)
-    kubectl("wait", "--for=condition=Complete", "job/seed", "--timeout=240s", namespace=namespace, timeout=250)
+    kubectl("wait", "--for=condition=Complete", "job/seed", "--timeout=500s", namespace=namespace, timeout=510)
     yield namespace
     kubectl("delete", "namespace", namespace, "--wait=false")
 

@@ -1,7 +1,7 @@
 """Reads YAML as kubectl does: 5e-7 is a number, an unquoted no is false, 010 is eight, a date is text.
 
 kubectl reads YAML 1.1 with Go's number syntax. PyYAML alone would make text of `5e-7` and a date of `2024-01-01`.
-Duplicate keys are refused, as by kubectl's strict validation.
+Duplicate keys are refused (kubectl takes the last one in silence).
 """
 
 import re

@@ -19,15 +19,15 @@ class Named(Section):
     """An item of a list that merges by name."""
 
     model_config = Open
-    name: Name
+    name: Name = Field(description="Name, by which lists merge.")
 
 
 class VolumeMount(Section):
     """A volume mount; see `kubectl explain pod.spec.containers.volumeMounts`."""
 
     model_config = Open
-    name: Name
-    mount_path: Path | None = Field(None, alias="mountPath")
+    name: Name = Field(description="Name of a volume.")
+    mount_path: Path | None = Field(None, alias="mountPath", description="Folder in the container.")
 
 
 def _reserved(cure: str) -> Any:
@@ -99,8 +99,10 @@ class PodSpec(Section):
 class PodMetadata(Section):
     """Labels and annotations of the pods."""
 
-    labels: dict[Name, Annotated[str, Field(max_length=63)]] | None = Field(None, max_length=64)
-    annotations: dict[Name, Annotated[str, Field(max_length=16384)]] | None = Field(None, max_length=64)
+    labels: dict[Name, Annotated[str, Field(max_length=63)]] | None = Field(None, max_length=64, description="Labels.")
+    annotations: dict[Name, Annotated[str, Field(max_length=16384)]] | None = Field(
+        None, max_length=64, description="Annotations."
+    )
 
 
 class PodTemplate(Section):

@@ -108,12 +108,19 @@ class UnhealthyLimits(Section):
     )
 
 
+class ResourceClaim(Section):
+    """A claim of the pod that the container uses."""
+
+    name: Name = Field(description="Name in podTemplate.spec.resourceClaims.")
+    request: Short | None = Field(None, description="One request of the claim. Default: all.")
+
+
 class Resources(Section):
     """Resources of the container, beside the GPUs."""
 
     requests: dict[Name, Quantity] | None = Field(None, max_length=16, description="What the scheduler counts.")
     limits: dict[Name, Quantity] | None = Field(None, max_length=16, description="What the kubelet enforces.")
-    claims: Annotated[list[dict[Short, Short]], Field(max_length=16)] | None = Field(
+    claims: Annotated[list[ResourceClaim], Field(max_length=16)] | None = Field(
         None, description="Names of podTemplate.spec.resourceClaims that the container uses."
     )
 

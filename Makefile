@@ -52,7 +52,7 @@ setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet uv==0.13.9
-	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --all-extras --all-groups
+	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --compile-bytecode --all-extras --all-groups
 	@touch $@
 
 # --- the tree

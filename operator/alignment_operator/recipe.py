@@ -220,4 +220,5 @@ def _recipe_yaml(spec: Spec, method: Method, recipe: Mapping[str, Any]) -> str:
 
 
 def _yaml(content: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
+    # The C dumper: in Python this was 40 % of a reconcile that makes a Job
+    return str(yaml.dump(dict(content), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120))

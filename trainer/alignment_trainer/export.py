@@ -12,6 +12,7 @@ MERGED = "merged"
 _OURS = [
     "checkpoint-*",
     "attempts.jsonl",
+    "heartbeat",
     "attempt-*.log",
     "trained",
     "result.json",
@@ -22,6 +23,7 @@ _OURS = [
 
 def saved(config: Config) -> dict[str, str]:
     """Artifacts at the top of the output folder: an adapter or a model."""
+    _readable(config.run.outputPath)
     is_adapter = os.path.exists(os.path.join(config.run.outputPath, "adapter_config.json"))
     return {"adapter" if is_adapter else "model": "."}
 
@@ -44,7 +46,15 @@ def merge(config: Config) -> str:
     merged = PeftModel.from_pretrained(base, output).merge_and_unload()
     merged.save_pretrained(target)
     AutoTokenizer.from_pretrained(output).save_pretrained(target)
+    _readable(target)
     return MERGED
+
+
+def _readable(folder: str) -> None:
+    """safetensors writes with mode 0600: who copies the result, or goes on from it, may have another user ID."""
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".safetensors"):
+            os.chmod(entry.path, 0o644)
 
 
 def push(config: Config) -> str:

@@ -56,9 +56,14 @@ PLACEMENT_CASES = [
         "output-volume-one",
         {"output": {"volume": {"nfs": {"server": "a", "path": "/b"}}}},
         {},
-        kubernetes="two_kinds_of_volume",
+        kubernetes="the_api_server_refuses_the_pod",
     ),
-    Case("cache-volume-one", {"cache": {"volume": {}}}, {"cache": {"volume": _PVC}}, kubernetes="two_kinds_of_volume"),
+    Case(
+        "cache-volume-one",
+        {"cache": {"volume": {}}},
+        {"cache": {"volume": _PVC}},
+        kubernetes="no_kind_becomes_an_empty_dir",
+    ),
     *(
         Case(
             "output-sub-path",
@@ -146,6 +151,30 @@ PLACEMENT_CASES = [
         container(env=[{"name": "NCCL_DEBUG", "value": "INFO"}]),
         kubernetes="container_field_is_the_operators",
     ),
+    *(
+        Case(
+            "container-env",
+            container(env=[{"name": name, "value": "x"}]),
+            container(env=[{"name": f"MY_{name}", "value": "x"}]),
+            kubernetes="container_field_is_the_operators",
+        )
+        for name in ("POD_NAME", "ALIGNMENT_CONFIG_DIR")
+    ),
+    *(
+        Case(
+            "container-mounts",
+            container(volumeMounts=[{"name": "mine", "mountPath": path}]),
+            container(volumeMounts=[{"name": "mine", "mountPath": f"/mine{path}"}]),
+            kubernetes="container_field_is_the_operators",
+        )
+        for path in ("/etc/alignment", "/output", "/dev/termination-log")
+    ),
+    Case(
+        "init-container-name",
+        {"podTemplate": {"spec": {"initContainers": [{"name": "trainer", "image": "a"}]}}},
+        {"podTemplate": {"spec": {"initContainers": [{"name": "prepare", "image": "a"}]}}},
+        kubernetes="the_api_server_refuses_the_pod",
+    ),
     Case(
         "container-mounts",
         container(volumeMounts=[{"name": "mine", "mountPath": "/etc/alignment/x"}]),
@@ -165,6 +194,11 @@ PLACEMENT_CASES = [
             {"podTemplate": {"metadata": {"labels": {"team": "x"}}}},
             kubernetes="pod_field_is_the_operators",
         )
-        for label in ("kueue.x-k8s.io/queue-name", "alignment-operator.io/job", "batch.kubernetes.io/job-name")
+        for label in (
+            "kueue.x-k8s.io/queue-name",
+            "alignment-operator.io/job",
+            "batch.kubernetes.io/job-name",
+            "app.kubernetes.io/managed-by",
+        )
     ),
 ]

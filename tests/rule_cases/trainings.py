@@ -195,7 +195,7 @@ TRAINING_CASES = [
         Case(
             "fused-linear-cross-entropy",
             merge(method(name), training(useLigerKernel=True, ligerKernelConfig={"fused_linear_cross_entropy": True})),
-            merge(method(name), training(useLigerKernel=True, ligerKernelConfig={"rope": True})),
+            merge(method(name), training(useLigerKernel=False, ligerKernelConfig={"fused_linear_cross_entropy": True})),
             raises="fused_linear_cross_entropy",
         )
         for name in ("dpo", "sft", "kto")

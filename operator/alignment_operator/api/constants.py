@@ -26,6 +26,17 @@ PRIORITY_CLASS_LABEL: Final = "kueue.x-k8s.io/priority-class"
 RESERVED_LABEL_PREFIXES: Final = (f"{GROUP}/", "batch.kubernetes.io/", "kueue.x-k8s.io/")
 RESERVED_VOLUME_PREFIX: Final = "alignment-"
 RESERVED_ENV_PREFIXES: Final = ("ALIGNMENT_", "KUBEFLOW_TRAINER_", "TORCHELASTIC_")
+RESERVED_ENV_NAMES: Final = ("JOB_COMPLETION_INDEX", "POD_NAME", "POD_UID", "NODE_NAME")
+RESERVED_MOUNTS: Final = (
+    "/etc/alignment",
+    "/var/run/secrets/alignment-operator",
+    "/output",
+    "/cache",
+    "/from-job",
+    "/tmp",
+    "/dev/shm",
+    "/dev/termination-log",
+)
 
 CONTAINER: Final = "trainer"
 CONFIG_PATH: Final = "/etc/alignment"

@@ -71,6 +71,9 @@ class PodSpec(Section):
     containers: Annotated[list[TrainerContainer], Field(max_length=8)] | None = Field(
         None, description="The container `trainer` only."
     )
+    init_containers: Annotated[list[Named], Field(max_length=16)] | None = Field(
+        None, alias="initContainers", description="Init containers, and sidecars (restartPolicy: Always)."
+    )
     volumes: Annotated[list[Named], Field(max_length=64)] | None = Field(None, description="More volumes.")
     restart_policy: Text | None = Field(None, alias="restartPolicy", description="Refused: always Never.")
     active_deadline_seconds: int | None = Field(

@@ -1,9 +1,13 @@
 """Rules about what the operator adds: processes, volumes, the pod, the upload."""
 
 from alignment_operator.api.constants import (
+    CONFIG_PATH,
     CONTAINER,
+    MANAGED_BY_LABEL,
+    RESERVED_ENV_NAMES,
     RESERVED_ENV_PREFIXES,
     RESERVED_LABEL_PREFIXES,
+    RESERVED_MOUNTS,
     RESERVED_VOLUME_PREFIX,
 )
 from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, has, on, when
@@ -11,6 +15,7 @@ from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTE
 __all__ = ["PLACEMENT_RULES"]
 
 LASTING = ("persistentVolumeClaim", "nfs", "hostPath", "csi")
+RESERVED_LABELS = (*RESERVED_LABEL_PREFIXES, MANAGED_BY_LABEL)
 PASSING = ("emptyDir", "ephemeral")
 READ_ONLY = ("secret", "configMap", "image", "projected", "downwardAPI")
 
@@ -186,9 +191,10 @@ POD_RULES = [
         when(
             _CONTAINERS,
             "!self.podTemplate.spec.containers.exists(c, has(c.env) && c.env.exists(e, "
-            f"{_prefixed('e.name', RESERVED_ENV_PREFIXES)}))",
+            f"{_prefixed('e.name', RESERVED_ENV_PREFIXES)} || e.name in {list(RESERVED_ENV_NAMES)}))",
         ),
-        f"environment variables that start with {', '.join(RESERVED_ENV_PREFIXES)} are reserved: rename it",
+        f"environment variables that start with {', '.join(RESERVED_ENV_PREFIXES)}, and "
+        f"{', '.join(RESERVED_ENV_NAMES)}, are reserved: rename it",
         "podTemplate.spec.containers",
         "the operator's own value would be overwritten",
         FORBIDDEN,
@@ -199,11 +205,23 @@ POD_RULES = [
             _CONTAINERS,
             "!self.podTemplate.spec.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, "
             f"m.name.startsWith('{RESERVED_VOLUME_PREFIX}') || (has(m.mountPath) && "
-            "m.mountPath.startsWith('/etc/alignment'))))",
+            f"(m.mountPath in {list(RESERVED_MOUNTS)} || m.mountPath.startsWith('{CONFIG_PATH}/')))))",
         ),
-        f"volumes named {RESERVED_VOLUME_PREFIX}... and mounts below /etc/alignment are reserved: choose another",
+        f"volumes named {RESERVED_VOLUME_PREFIX}... and mounts at {', '.join(RESERVED_MOUNTS)} are reserved: "
+        "choose another",
         "podTemplate.spec.containers",
         "the recipe would be hidden",
+        FORBIDDEN,
+    ),
+    Rule(
+        "init-container-name",
+        when(
+            has("podTemplate.spec.initContainers"),
+            f"!self.podTemplate.spec.initContainers.exists(c, c.name == '{CONTAINER}')",
+        ),
+        f"{CONTAINER} is the name of the main container: choose another",
+        "podTemplate.spec.initContainers",
+        "the API server refuses the pod",
         FORBIDDEN,
     ),
     Rule(
@@ -221,9 +239,9 @@ POD_RULES = [
         "pod-labels",
         when(
             has("podTemplate.metadata.labels"),
-            f"!self.podTemplate.metadata.labels.exists(key, {_prefixed('key', RESERVED_LABEL_PREFIXES)})",
+            f"!self.podTemplate.metadata.labels.exists(key, {_prefixed('key', RESERVED_LABELS)})",
         ),
-        f"labels that start with {', '.join(RESERVED_LABEL_PREFIXES)} are reserved: remove it (see spec.queueName)",
+        f"labels that start with {', '.join(RESERVED_LABELS)} are reserved: remove it (see spec.queueName)",
         "podTemplate.metadata.labels",
         "the operator and the Job controller find their pods by them",
         FORBIDDEN,

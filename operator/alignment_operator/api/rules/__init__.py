@@ -5,6 +5,7 @@ raises on the same settings, or, where TRL checks nothing, a run without the rul
 """
 
 from alignment_operator.api.rules.change import CHANGE_RULES
+from alignment_operator.api.rules.dataset import DATASET_RULES
 from alignment_operator.api.rules.methods import METHOD_RULES
 from alignment_operator.api.rules.model import MODEL_RULES
 from alignment_operator.api.rules.placement import PLACEMENT_RULES
@@ -14,4 +15,4 @@ from alignment_operator.api.rules.training import TRAINING_RULES
 __all__ = ["CHANGE_RULES", "RULES", "Rule"]
 
 # Under `spec`, in the order in which a user would read a manifest.
-RULES: list[Rule] = [*METHOD_RULES, *MODEL_RULES, *TRAINING_RULES, *PLACEMENT_RULES]
+RULES: list[Rule] = [*METHOD_RULES, *MODEL_RULES, *TRAINING_RULES, *DATASET_RULES, *PLACEMENT_RULES]

@@ -61,9 +61,8 @@ CLASSES: dict[str, FailureClass] = {
         FailureClass(
             "GpuOutOfMemory",
             "never",
-            "Lower spec.training.perDeviceTrainBatchSize or the method's maxLength, set "
-            "spec.training.gradientCheckpointing, or set spec.outOfMemoryLadder to let the trainer do it; "
-            "then change spec.rerun.",
+            "Lower spec.training.perDeviceTrainBatchSize or the method's maxLength, or set "
+            "spec.training.gradientCheckpointing; then change spec.rerun.",
             "a GPU ran out of memory",
         ),
         FailureClass(

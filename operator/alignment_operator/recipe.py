@@ -173,10 +173,6 @@ def _switches(spec: Spec, settings: Settings) -> dict[str, Any]:
         switches["push"] = {"repository": spec.output.push.repository, "private": spec.output.push.private is not False}
     if spec.hang_timeout_seconds:
         switches["hangTimeoutSeconds"] = spec.hang_timeout_seconds
-    if spec.out_of_memory_ladder and any(spec.out_of_memory_ladder.written().values()):
-        switches["outOfMemoryLadder"] = True
-    if spec.stop_on_unhealthy:
-        switches["stopOnUnhealthy"] = True
     switches["terminationGracePeriodSeconds"] = spec.termination_grace_period_seconds
     switches["progressIntervalSeconds"] = settings.progress.report_seconds
     switches["maxAttemptsWithoutProgress"] = settings.max_attempts_without_progress

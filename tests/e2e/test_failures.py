@@ -15,7 +15,7 @@ from tests.e2e.kube import Job, kubectl
     ("name", "changes", "failure_class", "exit_code", "words"),
     [
         pytest.param(
-            "bad-columns", {"dataset": {"datasetName": "/cache/bad"}}, "DataError", 65, "prompt", id="bad-dataset"
+            "bad-columns", {"dataset": {"datasetName": "/cache/bad"}}, "DataError", 65, "chosen", id="bad-dataset"
         ),
         pytest.param(
             "no-dataset",
@@ -34,12 +34,12 @@ from tests.e2e.kube import Job, kubectl
             id="missing-model",
         ),
         pytest.param(
-            "no-flash",
-            {"model": {"attnImplementation": "flash_attention_2"}},
+            "no-module",
+            {"model": {"loraTargetModules": ["no_such_layer", "nor_this_one"]}},
             "UserError",
             78,
-            "spec.model.attnImplementation",
-            id="attention-that-the-machine-lacks",
+            "loraTargetModules",
+            id="lora-modules-that-the-model-lacks",
         ),
     ],
 )

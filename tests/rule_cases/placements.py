@@ -6,7 +6,7 @@ from alignment_operator.api.rules.placement import (
     RESERVED_CONTAINER_FIELDS,
     RESERVED_POD_FIELDS,
 )
-from tests.rule_cases.case import LORA, Case, Json, container, merge, method, model
+from tests.rule_cases.case import LORA, Case, Json, container, model
 
 _POD_VALUES: Json = {
     "activeDeadlineSeconds": 60,
@@ -108,18 +108,6 @@ PLACEMENT_CASES = [
         {"gpuResource": "amd.com/gpu", "resources": {"limits": {"amd.com/gpu": 1}}},
         {"gpuResource": "amd.com/gpu"},
         kubernetes="gpus_are_counted_twice",
-    ),
-    Case(
-        "unhealthy-limit",
-        {"stopOnUnhealthy": {"patienceSteps": 5}},
-        {"stopOnUnhealthy": {"maxLoss": 3}},
-        kubernetes="nothing_is_watched",
-    ),
-    Case(
-        "unhealthy-accuracy",
-        merge(method("sft"), {"stopOnUnhealthy": {"minRewardAccuracy": 0.5}}),
-        merge(method("cpo"), {"stopOnUnhealthy": {"minRewardAccuracy": 0.5}}),
-        shows="metric_never_comes",
     ),
     *(
         Case(

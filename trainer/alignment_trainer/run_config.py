@@ -58,8 +58,6 @@ class RunConfig(_Strict):
     merge: bool = False
     push: Push | None = None
     hangTimeoutSeconds: int | None = Field(default=None, ge=1)  # noqa: N815
-    outOfMemoryLadder: bool = False  # noqa: N815
-    stopOnUnhealthy: bool = False  # noqa: N815
     terminationGracePeriodSeconds: int = 600  # noqa: N815
     progressIntervalSeconds: float = 5  # noqa: N815
     maxAttemptsWithoutProgress: int = 5  # noqa: N815

@@ -83,31 +83,6 @@ class Hub(Section):
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field("token", description="Key in the Secret.")
 
 
-class OutOfMemoryLadder(Section):
-    """What to give up, in this order, when the GPU runs out of memory."""
-
-    gradient_checkpointing: bool | None = Field(
-        None, alias="gradientCheckpointing", description="First: turn gradient checkpointing on."
-    )
-    halve_batch_size: bool | None = Field(
-        None, alias="halveBatchSize", description="Then: halve the batch, double the accumulation steps."
-    )
-
-
-class UnhealthyLimits(Section):
-    """Ends the run early, as a success of its own kind, when training goes nowhere."""
-
-    min_reward_accuracy: Annotated[int | float, Field(ge=0, le=1)] | None = Field(
-        None, alias="minRewardAccuracy", description="Stop if rewards/accuracies stays below this."
-    )
-    max_loss: Annotated[int | float, Field(gt=0)] | None = Field(
-        None, alias="maxLoss", description="Stop if the loss stays above this."
-    )
-    patience_steps: Annotated[int, Field(ge=1, le=1000000)] = Field(
-        100, alias="patienceSteps", description="For this many steps in a row."
-    )
-
-
 class ResourceClaim(Section):
     """A claim of the pod that the container uses."""
 
@@ -182,15 +157,6 @@ class Spec(Section):
     hang_timeout_seconds: Seconds | None = Field(
         None, alias="hangTimeoutSeconds", description="End an attempt that made no step for this long."
     )
-    out_of_memory_ladder: OutOfMemoryLadder | None = Field(
-        None,
-        alias="outOfMemoryLadder",
-        description="What to give up when a GPU runs out of memory. Default: nothing.",
-    )
-    stop_on_unhealthy: UnhealthyLimits | None = Field(
-        None, alias="stopOnUnhealthy", description="When to end a run early. Default: never."
-    )
-
     hub: Hub | None = Field(None, description="Token for gated models and datasets.")
     image: Text | None = Field(None, description="Trainer image. Default: the operator's.")
     image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$", max_length=16)] | None = Field(

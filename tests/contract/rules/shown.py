@@ -268,10 +268,3 @@ def processes_and_gpus_differ(case: Case, world: World, out: Path) -> None:
     from trl import DPOTrainer
 
     assert "does not support `nn.DataParallel`" in inspect.getsource(DPOTrainer.__init__)
-
-
-def metric_never_comes(case: Case, world: World, out: Path) -> None:
-    for patch, comes in [(case.bad, False), (case.good, True)]:
-        settings = merge(spec(patch), {"training": {"loggingSteps": 1}})
-        history = harness.run(settings, world, out / str(comes)).state.log_history
-        assert any("rewards/accuracies" in record for record in history) is comes

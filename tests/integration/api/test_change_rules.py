@@ -30,8 +30,6 @@ FIXED: dict[str, Json] = {
     "fixed-priorityClassName": {"priorityClassName": "high"},
     "fixed-terminationGracePeriodSeconds": {"terminationGracePeriodSeconds": 60},
     "fixed-hangTimeoutSeconds": {"hangTimeoutSeconds": 60},
-    "fixed-outOfMemoryLadder": {"outOfMemoryLadder": {"halveBatchSize": True}},
-    "fixed-stopOnUnhealthy": {"stopOnUnhealthy": {"maxLoss": 3}},
     "fixed-hub": {"hub": {"secretName": "token"}},
     "fixed-image": {"image": "other"},
     "fixed-imagePullPolicy": {"imagePullPolicy": "Never"},

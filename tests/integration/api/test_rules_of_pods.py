@@ -85,13 +85,6 @@ def gpus_are_counted_twice(case: Case, client: Client) -> None:
         made(case.bad)
 
 
-def nothing_is_watched(case: Case, client: Client) -> None:
-    limits = read(case.bad).spec.stop_on_unhealthy
-    assert limits is not None
-    assert limits.max_loss is None
-    assert limits.min_reward_accuracy is None
-
-
 def pod_field_is_the_operators(case: Case, client: Client) -> None:
     """Merged, the user's value stands where the operator's own would be, or beside it."""
     template = spec(case.bad)["podTemplate"]

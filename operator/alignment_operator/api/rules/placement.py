@@ -129,23 +129,6 @@ PROCESS_RULES = [
         )
         for kind in ("requests", "limits")
     ),
-    Rule(
-        "unhealthy-limit",
-        when(
-            has("stopOnUnhealthy"), "has(self.stopOnUnhealthy.minRewardAccuracy) || has(self.stopOnUnhealthy.maxLoss)"
-        ),
-        "set minRewardAccuracy or maxLoss",
-        "stopOnUnhealthy",
-        "nothing would ever be unhealthy",
-        REQUIRED,
-    ),
-    Rule(
-        "unhealthy-accuracy",
-        when(has("stopOnUnhealthy.minRewardAccuracy"), "has(self.dpo) || has(self.orpo) || has(self.cpo)"),
-        "only dpo, orpo and cpo report rewards/accuracies: set maxLoss instead",
-        "stopOnUnhealthy.minRewardAccuracy",
-        "the metric never comes",
-    ),
 ]
 
 _CONTAINERS = has("podTemplate.spec.containers")

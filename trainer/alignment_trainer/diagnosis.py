@@ -31,6 +31,11 @@ TOKEN_CURE = "Accept the repository's terms on the hub and give spec.hub.secretN
 NETWORK_CURE = "The hub or the network is down: it is tried again; with spec.cache.volume a download is kept."
 DEVICE_CURE = "Check the node's GPU and driver; it is tried again, with luck on another node."
 SETTINGS_CURE = "Change the field that the message names."
+# Where a library's words name no field of ours
+SETTINGS_CURES = {
+    r"Target modules .* not found": "spec.model.loraTargetModules: name modules that the model has, or leave it out.",
+    r"attn_implementation|attention implementation": "spec.model.attnImplementation: sdpa runs everywhere.",
+}
 DATA_CURE = "Check spec.dataset: the columns that the method needs, their types, and maxLength."
 
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG}
@@ -199,7 +204,8 @@ def _settings(link: BaseException, _: BaseException) -> TrainerError | None:
     library = any(re.search(r"/(trl|transformers|peft|accelerate|bitsandbytes)/", frame.filename) for frame in frames)
     refusal = isinstance(link, ValueError | TypeError | NotImplementedError | ImportError)
     if refusal and library and not _in_step(frames):
-        return exits.UserError(_say(link), SETTINGS_CURE)
+        cures = (cure for words, cure in SETTINGS_CURES.items() if re.search(words, str(link)))
+        return exits.UserError(_say(link), next(cures, SETTINGS_CURE))
     return None
 
 

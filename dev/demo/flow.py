@@ -24,7 +24,6 @@ JOB = "smollm2-dpo-qlora"
 RELEASE = "alignment-operator"
 JOB_SECONDS = 1500  # 20 steps are 3 minutes on two idle cores
 MARGIN = "margin"
-BETA, MAX_LENGTH = 0.1, 256  # those of the example
 
 
 def run() -> None:
@@ -44,9 +43,10 @@ def run() -> None:
     volumes.prepare(operator)
     volumes.fill(fetch())
     say(f"An AlignmentJob: {EXAMPLE.relative_to(ROOT)}")
-    status = follow(JOB, apply_example(), JOB_SECONDS)
+    job = json.loads(kubectl("create", "--dry-run=client", "-o", "json", "-f", str(EXAMPLE)))
+    status = follow(JOB, apply_example(job), JOB_SECONDS)
     say("What came of it")
-    show(status, trainer)
+    show(status, trainer, job["spec"]["dpo"])
     say(f"Done in {time.monotonic() - begun:.0f} s. The cluster is still up: `make down` removes it.")
 
 
@@ -64,36 +64,49 @@ def install(operator: str, trainer: str) -> None:
         helm("upgrade", "--install", RELEASE, chart, *where, *values)
 
 
-def apply_example() -> str:
+def apply_example(job: dict[str, Any]) -> str:
     """Applies the example, with a new `rerun` where it ran before, so that there is a run to watch; returns `rerun`."""
     before = get(NAMESPACE, "alignmentjob", JOB)
     rerun = f"demo-{int(time.time())}" if before and before.get("status", {}).get("jobName") else ""
-    # Together: a changed spec is accepted only with a changed rerun.
-    job = json.loads(kubectl("create", "--dry-run=client", "-o", "json", "-f", str(EXAMPLE)))
-    if rerun:
+    if rerun:  # in the same write: a changed spec is accepted only with a changed rerun
         job["spec"]["rerun"] = rerun
     apply(NAMESPACE, job)
     return rerun
 
 
-def show(status: dict[str, Any], trainer: str) -> None:
+def show(status: dict[str, Any], trainer: str, dpo: dict[str, Any]) -> None:
     """Prints the object, the adapter's place, its margin on held-out pairs, and the command that copies it."""
     say(kubectl("-n", NAMESPACE, "get", "alignmentjobs").rstrip())
     path = status["outputPath"]
     say(f"         the adapter is on claim {manifests.OUTPUT}, at {path}")
     with step("load the adapter in a container and measure it on held-out pairs"):
-        measured = measure(path, trainer)
-    say(f"         mean reward margin on {measured['pairs']} held-out pairs, beta {BETA}:")
-    say("           before   0.0000 (the policy is the reference)")
-    say(f"           after   {measured['margin']:+.4f} (positive on {measured['preferred']} pairs)")
+        measured = measure(path, trainer, dpo)
+    for text in learned(measured, dpo["beta"]):
+        say(f"         {text}")
     say(f"         copied by this command, which was just run:\n           {copy(path)}")
 
 
-def measure(path: str, trainer: str) -> dict[str, Any]:
+def learned(measured: dict[str, Any], beta: float) -> list[str]:
+    """What margin.py found, as lines for a reader."""
+    pairs, preferred = measured["pairs"], measured["preferred"]
+    rows = [
+        ("log p(chosen) - log p(rejected), mean", f"{measured['before']:.4f}", f"{measured['after']:.4f}"),
+        (f"reward margin (beta {beta}), mean", "0", f"{measured['margin']:+.4f}"),
+        ("pairs with a positive reward margin", "0", f"{preferred} of {pairs}"),
+    ]
+    return [
+        f"{f'on {pairs} held-out pairs':<40}{'before':>12}{'after':>12}",
+        *(f"{name:<40}{before:>12}{after:>12}" for name, before, after in rows),
+        "(before training the policy is the reference: the reward margin is 0 by definition)",
+    ]
+
+
+def measure(path: str, trainer: str, dpo: dict[str, Any]) -> dict[str, Any]:
     """Runs margin.py as a Job with the trainer image and returns what it printed."""
     kubectl("-n", NAMESPACE, "delete", "job", MARGIN, "--ignore-not-found", "--wait=true")
     script = (Path(__file__).parent / "margin.py").read_text()
-    arguments = [f"/cache/{MODEL}", path, f"/cache/{PREFERENCES}/test.jsonl", str(BETA), str(MAX_LENGTH)]
+    pairs = f"/cache/{PREFERENCES}/test.jsonl"
+    arguments = [f"/cache/{MODEL}", path, pairs, str(dpo["beta"]), str(dpo["maxLength"])]
     apply(NAMESPACE, *manifests.script_job(MARGIN, trainer, script, arguments))
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:

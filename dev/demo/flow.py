@@ -43,7 +43,7 @@ def run() -> None:
     volumes.prepare(operator)
     volumes.fill(fetch())
     say(f"An AlignmentJob: {EXAMPLE.relative_to(ROOT)}")
-    job = json.loads(kubectl("create", "--dry-run=client", "-o", "json", "-f", str(EXAMPLE)))
+    job = json.loads(kubectl("-n", NAMESPACE, "create", "--dry-run=client", "-o", "json", "-f", str(EXAMPLE)))
     status = follow(JOB, apply_example(job), JOB_SECONDS)
     say("What came of it")
     show(status, trainer, job["spec"]["dpo"])

@@ -69,7 +69,8 @@ for folder in ("preferences", "conversations", "bad"):
 tiny_preferences(root / "preferences" / "train.jsonl", 64)
 tiny_preferences(root / "preferences" / "test.jsonl", 8)
 rows = [json.loads(line) for line in open(root / "preferences" / "train.jsonl")]
-chats = [json.dumps({"messages": row["prompt"] + row["chosen"]}) for row in rows]
+roles = {"user": "prompt", "assistant": "chosen"}
+chats = [json.dumps({"messages": [{"role": r, "content": row[c]} for r, c in roles.items()]}) for row in rows]
 (root / "conversations" / "train.jsonl").write_text("\\n".join(chats))
 (root / "bad" / "train.jsonl").write_text('{"question": "a", "answer": "b"}\\n' * 8)
 """

@@ -134,13 +134,14 @@ def _check_first_row(row: dict[str, Any], columns: list[str]) -> None:
 
 
 def _kind(value: Any, column: str) -> str:
-    if isinstance(value, str):
+    if isinstance(value, str) and column != "messages":
         return "text"
     if isinstance(value, list) and value and all(isinstance(m, dict) and "role" in m and "content" in m for m in value):
         return "messages"
     raise DataError(
-        f"The column {column!r} holds {str(value)[:80]!r}, which is neither text nor a list of messages.",
-        cure="Make it text, or a list of messages with role and content.",
+        f"The column {column!r} holds {str(value)[:80]!r}, which is no list of messages"
+        f"{'' if column == 'messages' else ' and no text'}.",
+        cure="Make it a list of messages with role and content.",
     )
 
 

@@ -78,9 +78,10 @@ def test_what_needs_a_length_refuses_a_stream(bench, method, fields, says):
         ("kto", {"prompt": "a", "completion": "b"}, "`completion` + `label` + `prompt` or `chosen` + `rejected`"),
         ("sft", {"question": "a"}, "`messages` or `completion` + `prompt` or `text`"),
         ("reward", {"chosen": "a"}, "reward needs `chosen` + `rejected`"),
-        ("dpo", {**PAIR, "chosen": 3}, "The column 'chosen' holds '3', which is neither text nor a list of messages"),
+        ("dpo", {**PAIR, "chosen": 3}, "The column 'chosen' holds '3', which is no list of messages and no text"),
         ("dpo", {**PAIR, "prompt": [USER]}, "different kinds: prompt is messages, chosen is text"),
-        ("dpo", {"chosen": [{"text": "a"}], "rejected": [{"text": "b"}]}, "neither text nor a list of messages"),
+        ("dpo", {"chosen": [{"text": "a"}], "rejected": [{"text": "b"}]}, "no list of messages and no text"),
+        ("sft", {"messages": "hello"}, "The column 'messages' holds 'hello', which is no list of messages."),
         ("kto", {"prompt": "a", "completion": "b", "label": "good"}, "'label' holds 'good'"),
     ],
 )

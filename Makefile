@@ -5,6 +5,8 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
+# Two files at a time: most of these tests wait for another process's imports.
+PARALLEL := -n 2 --dist loadfile
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,10 +78,10 @@ types: setup  ## static types
 	$(PYTHON) -m mypy
 
 unit: setup  ## the pure core
-	$(PYTEST) tests/unit
+	$(PYTEST) $(PARALLEL) tests/unit
 
 contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
-	$(PYTEST) -v tests/contract
+	$(PYTEST) $(PARALLEL) -v tests/contract
 
 integration: setup tools  ## the operator against a real API server
 	$(PYTEST) -v tests/integration

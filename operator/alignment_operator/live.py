@@ -62,8 +62,9 @@ def live_state(job: AlignmentJob, observed: Observed, decision: Decision, now: d
 
 def _ending(observed: Observed, child: JobView) -> State | None:
     """Nothing starts any more, and the Job has not ended yet: its last pods stop, or its controller has not looked."""
-    if child.condition("SuccessCriteriaMet"):
-        message = f"Run {child.run} has completed; its other pods are stopping."
+    # The first pod decides a success, and it is seen before the Job controller has counted it
+    if child.condition("SuccessCriteriaMet") or any(p.index == 0 and p.phase == "Succeeded" for p in observed.own_pods):
+        message = f"Run {child.run} has completed; its pods are being counted."
         return State(Phase.RUNNING, Reason.RUNNING, message, moving=True)
     pod = is_decided(child, observed.own_pods)
     if pod is None and not child.condition("FailureTarget"):

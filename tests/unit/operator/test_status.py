@@ -199,6 +199,14 @@ STAGES = [
         id="leader-is-done",
     ),
     pytest.param(
+        observed(Job(), Pod(0).exited(0)),
+        RUN,
+        {},
+        "Running",
+        ("True", "Running"),
+        id="pod-is-done-and-its-job-has-not-counted-it",
+    ),
+    pytest.param(
         observed(Job(), Pod(attempt="a").exited(78).of_job("deleted"), Pod(attempt="b").running()),
         RUN,
         {},

@@ -34,6 +34,14 @@ JOB = {
     },
 }
 
+# The operator reads it, since several pods need more than ReadWriteOnce.
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"namespace": "team-a", "name": "out"},
+    "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+
 
 def until(what: Callable[[], Any], log: Path) -> Any:
     """The first true answer; fails with the operator's log after SECONDS."""
@@ -107,6 +115,7 @@ def live_a_life(server: ApiServer, log: Path) -> None:
     def child(run: int) -> dict[str, Any]:
         return get(server, "job", f"demo-r{run}", "team-a") or {}
 
+    server.kubectl("apply", "-f", "-", input=json.dumps(CLAIM))
     server.kubectl("create", "-f", "-", input=json.dumps(JOB))
     until(lambda: child(1), log)
     assert get(server, "service", "demo-r1", "team-a")

@@ -77,7 +77,7 @@ def _held(job: AlignmentJob, observed: Observed, child: JobView) -> State:
     """The Job is suspended: by the user, or by the queue."""
     stopping = sum(not pod.ended for pod in observed.own_pods)
     tail = f" {stopping} pods are still stopping." if stopping > 1 else " A pod is still stopping." if stopping else ""
-    if job.spec.suspend:
+    if job.spec.suspend and not job.spec.queue_name:
         return suspended(f"Run {child.run} is suspended; set spec.suspend to false to go on.{tail}")
     if job.spec.queue_name:
         message = f"Run {child.run} waits in queue {job.spec.queue_name}.{tail}"

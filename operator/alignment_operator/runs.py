@@ -101,7 +101,7 @@ def _begin(
         return replace(pending, problem=problem)
     if refused:
         return replace(pending, problem=refused)
-    if job.spec.suspend and not job.spec.queue_name:
+    if job.spec.suspend:
         message = "spec.suspend is true; no Job has been made."
         return replace(pending, waiting=Reason.SUSPENDED_BY_USER, message=message)
     if blocked := _blocked(observed.pods):

@@ -108,6 +108,11 @@ def _platform(spec: Spec, settings: Settings) -> Iterator[str]:
 
 def _next_run(job: AlignmentJob, child: JobView | None) -> Iterator[str]:
     """A rule cannot compare opaque content, so a change of podTemplate is let through; live pods have the old one."""
+    if child and job.spec.queue_name and job.spec.suspend:
+        yield (
+            "spec.suspend does not stop a run that is in a queue already: "
+            "set spec.active of its Kueue Workload to false."
+        )
     if child and child.template_digest and child.template_digest != digest(job.spec.pod_template):
         yield "spec.podTemplate was changed; it acts from the next run: change spec.rerun to start one."
 

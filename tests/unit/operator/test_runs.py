@@ -129,9 +129,9 @@ def test_once_started_the_upstream_means_nothing_any_more():
     assert decision.start
 
 
-def test_suspended_from_the_start_makes_no_job_but_a_queue_decides_for_itself():
+def test_suspended_from_the_start_makes_no_job_with_and_without_a_queue():
     assert decided(suspend=True).waiting == "SuspendedByUser"
-    assert decided(suspend=True, queueName="gpus").start
+    assert not decided(suspend=True, queueName="gpus").start
 
 
 def test_a_spec_that_cannot_run_is_a_problem_not_an_exception():

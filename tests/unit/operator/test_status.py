@@ -73,9 +73,9 @@ STAGES = [
         observed(Job().queued()),
         RUN,
         {"queueName": "gpus", "suspend": True},
-        "Suspended",
-        ("True", "SuspendedByUser"),
-        id="suspended-with-a-queue",
+        "Queued",
+        ("True", "WaitingInQueue"),
+        id="in-a-queue-suspend-is-the-queues",
     ),
     pytest.param(
         observed(),

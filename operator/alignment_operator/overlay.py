@@ -14,8 +14,10 @@ from typing import Any
 from .api.constants import (
     CONTAINER,
     MANAGED_BY_LABEL,
+    RESERVED_ENV_NAMES,
     RESERVED_ENV_PREFIXES,
     RESERVED_LABEL_PREFIXES,
+    RESERVED_MOUNTS,
     RESERVED_VOLUME_PREFIX,
 )
 from .api.podtemplate import PodTemplate
@@ -58,19 +60,9 @@ TRAINER_OWN = {
     "imagePullPolicy": "use spec.imagePullPolicy",
     "resources": "use spec.resources and spec.gpusPerNode",
 }
-RESERVED_MOUNTS = (
-    "/etc/alignment",
-    "/var/run/secrets/alignment-operator",
-    "/output",
-    "/cache",
-    "/from-job",
-    "/tmp",
-    "/dev/shm",
-    "/dev/termination-log",
-)
 RESERVED_LABELS = (*RESERVED_LABEL_PREFIXES, MANAGED_BY_LABEL)
 # beside the prefixes; everything else (HF_HOME, NCCL_*, ...) may be set
-RESERVED_ENV = (*RESERVED_ENV_PREFIXES, "JOB_COMPLETION_INDEX", "POD_NAME", "POD_UID", "NODE_NAME")
+RESERVED_ENV = (*RESERVED_ENV_PREFIXES, *RESERVED_ENV_NAMES)
 PATH = "spec.podTemplate"
 
 

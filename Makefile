@@ -5,6 +5,8 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
+# Real servers and processes on a busy machine: what fails is tried once more, and shown as RERUN.
+AGAIN := --reruns 1
 # Two files at a time: most of these tests wait for another process's imports.
 PARALLEL := -n 2 --dist loadfile
 
@@ -81,13 +83,13 @@ unit: setup  ## the pure core
 	$(PYTEST) $(PARALLEL) tests/unit
 
 contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
-	$(PYTEST) $(PARALLEL) -v tests/contract
+	$(PYTEST) $(AGAIN) $(PARALLEL) -v tests/contract
 
 integration: setup tools  ## the operator against a real API server
-	$(PYTEST) -v tests/integration
+	$(PYTEST) $(AGAIN) -v tests/integration
 
 chart: setup tools  ## the chart: schemas, template tests, install, upgrade and uninstall on a real API server
-	$(PYTEST) -v tests/chart
+	$(PYTEST) $(AGAIN) -v tests/chart
 
 e2e: setup cluster images  ## real pods on the real cluster
-	$(PYTEST) -v tests/e2e
+	$(PYTEST) $(AGAIN) -v tests/e2e

@@ -7,7 +7,8 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
 # Real servers and processes on a busy machine: what fails is tried once more, and shown as RERUN.
 AGAIN := --reruns 1
-# Two files at a time: most of these tests wait for another process's imports.
+# Two files at a time: most of these tests wait for another process's imports. Both must collect in the same order,
+# also where it is a set's: hence the hash seed.
 PARALLEL := -n 2 --dist loadfile
 
 help:  ## list the targets
@@ -80,10 +81,10 @@ types: setup  ## static types
 	$(PYTHON) -m mypy
 
 unit: setup  ## the pure core
-	$(PYTEST) $(PARALLEL) tests/unit
+	$(PYTEST) tests/unit
 
 contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
-	$(PYTEST) $(AGAIN) $(PARALLEL) -v tests/contract
+	PYTHONHASHSEED=0 $(PYTEST) $(AGAIN) $(PARALLEL) -v tests/contract
 
 integration: setup tools  ## the operator against a real API server
 	$(PYTEST) $(AGAIN) -v tests/integration

@@ -41,6 +41,8 @@ NOT_HASHED = frozenset(
         "terminationGracePeriodSeconds",
         "progressIntervalSeconds",
         "maxAttemptsWithoutProgress",
+        "memoryCheck",
+        "optimizations",
     }
 )
 
@@ -171,6 +173,12 @@ def _switches(spec: Spec, settings: Settings) -> dict[str, Any]:
         switches["merge"] = True
     if spec.output.push:
         switches["push"] = {"repository": spec.output.push.repository, "private": spec.output.push.private is not False}
+    if spec.stop_on_unhealthy:
+        switches["health"] = {"stopOnUnhealthy": True}
+    if spec.memory_check is not None:
+        switches["memoryCheck"] = spec.memory_check
+    if spec.optimizations:
+        switches["optimizations"] = spec.optimizations.model_dump(by_alias=True, exclude_none=True)
     if spec.hang_timeout_seconds:
         switches["hangTimeoutSeconds"] = spec.hang_timeout_seconds
     switches["terminationGracePeriodSeconds"] = spec.termination_grace_period_seconds

@@ -41,10 +41,25 @@ class Push(_Strict):
     private: bool = True
 
 
+class Optimizations(_Strict):
+    """What may be done faster than TRL does it, with equal losses; each is on where the model allows it."""
+
+    completionHead: bool = True  # noqa: N815  the contract's own spelling, here and below
+    packedPairs: bool = True  # noqa: N815
+    skipAdapterCasts: bool = True  # noqa: N815
+    referenceCache: bool = True  # noqa: N815
+
+
+class Health(_Strict):
+    """When the metrics of a run mean that it learns no preference, and whether that ends it."""
+
+    stopOnUnhealthy: bool = False  # noqa: N815
+
+
 class RunConfig(_Strict):
     """run.yaml (docs/contract/run.schema.json): what a run needs and TRL has no words for."""
 
-    contractVersion: Literal[1]  # noqa: N815  the contract's own spelling, here and below
+    contractVersion: Literal[1]  # noqa: N815
     method: MethodName
     job: JobReference
     outputPath: str  # noqa: N815
@@ -57,6 +72,9 @@ class RunConfig(_Strict):
     referenceModel: ReferenceModel = ReferenceModel()  # noqa: N815
     merge: bool = False
     push: Push | None = None
+    memoryCheck: bool = True  # noqa: N815
+    optimizations: Optimizations = Optimizations()
+    health: Health = Health()
     hangTimeoutSeconds: int | None = Field(default=None, ge=1)  # noqa: N815
     terminationGracePeriodSeconds: int = 600  # noqa: N815
     progressIntervalSeconds: float = 5  # noqa: N815

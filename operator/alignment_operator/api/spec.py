@@ -83,6 +83,29 @@ class Hub(Section):
     key: Annotated[str, Field(min_length=1, max_length=253)] = Field("token", description="Key in the Secret.")
 
 
+class Optimizations(Section):
+    """What the trainer does faster than TRL with equal losses. Each is on where the model allows it."""
+
+    completion_head: bool | None = Field(
+        None, alias="completionHead", description="LM head only where a completion token is scored. Default true."
+    )
+    packed_pairs: bool | None = Field(
+        None,
+        alias="packedPairs",
+        description="Chosen and rejected share one pass over their prompt; pairs stand end to end, without padding. "
+        "Default true.",
+    )
+    skip_adapter_casts: bool | None = Field(
+        None, alias="skipAdapterCasts", description="LoRA layers without casts that autocast undoes. Default true."
+    )
+    reference_cache: bool | None = Field(
+        None,
+        alias="referenceCache",
+        description="Precomputed reference log-probabilities are kept on the cache volume and shared between jobs. "
+        "Default true.",
+    )
+
+
 class ResourceClaim(Section):
     """A claim of the pod that the container uses."""
 
@@ -157,6 +180,18 @@ class Spec(Section):
     hang_timeout_seconds: Seconds | None = Field(
         None, alias="hangTimeoutSeconds", description="End an attempt that made no step for this long."
     )
+    stop_on_unhealthy: bool | None = Field(
+        None,
+        alias="stopOnUnhealthy",
+        description="End the run, with the model saved, when its metrics show that it learns no preference. "
+        "Default false: findings are only reported.",
+    )
+    memory_check: bool | None = Field(
+        None,
+        alias="memoryCheck",
+        description="Refuse in seconds, before anything is loaded, what cannot fit into the GPU. Default true.",
+    )
+    optimizations: Optimizations | None = Field(None, description="Switches of the trainer's own speed-ups.")
     hub: Hub | None = Field(None, description="Token for gated models and datasets.")
     image: Text | None = Field(None, description="Trainer image. Default: the operator's.")
     image_pull_policy: Annotated[str, Field(pattern="^(Always|IfNotPresent|Never)$", max_length=16)] | None = Field(

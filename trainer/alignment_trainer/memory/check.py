@@ -1,0 +1,93 @@
+"""Does the run fit this machine? Asked before data and weights are read; a refusal names the cheapest cure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import group
+from ..exits import GpuOutOfMemory, TrainerError, UserError
+from . import device
+from .changes import Change, cheapest
+from .estimate import Estimate, estimate
+from .settings import workload_of
+from .workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..config import Config
+
+GIB = 2**30
+# On CPUs the estimate is an upper bound: frozen weights are pages of a file, which the kernel can drop
+CLEARLY_OVER = 1.25
+PYTHON_BYTES = 560 * 2**20  # resident set of a process that has imported torch, transformers and TRL
+
+
+def check_memory(config: Config) -> None:
+    """Refuse a run that cannot fit. Silent where `memoryCheck` is off or the estimate cannot be made.
+
+    Raises GpuOutOfMemory (exit 80), or on the CPU, where the same recipe fails again on the same machine, UserError.
+    """
+    if not config.run.memoryCheck:
+        return
+    try:
+        workload = workload_of(config)
+    except TrainerError:
+        raise
+    except Exception as error:  # no safetensors, an architecture without these sizes, the hub: loading will tell
+        _say(f"Memory is not checked: {type(error).__name__}: {error}")
+        return
+    if workload.device == "cpu":
+        _check_host(workload, device.host_bytes(), config.run.processesPerNode)
+    elif free := device.gpu_free_bytes():
+        _check_gpu(workload, free)
+
+
+def _check_gpu(workload: Workload, free: int) -> None:
+    expected = estimate(workload)
+    if expected.peak > free:
+        raise GpuOutOfMemory(describe(workload, expected, free, "the GPU has free"), cure(workload, free))
+    _say(describe(workload, expected, free, "the GPU has free"))
+    if expected.with_reserve > free:
+        _say("That is close: fragmentation may take the rest.")
+
+
+def _check_host(workload: Workload, limit: int, processes: int) -> None:
+    """All processes of a pod share its memory."""
+    expected = estimate(workload)
+    each = limit // processes - PYTHON_BYTES
+    said = describe(workload, expected, each, "the container has for each process")
+    if expected.peak > CLEARLY_OVER * each:
+        raise UserError(said, f"Raise spec.resources.limits.memory. {cure(workload, each)}")
+    _say(said)
+
+
+def describe(workload: Workload, expected: Estimate, available: int, whose: str) -> str:
+    """One sentence: what is needed when, of what, and for which sequences."""
+    largest = sorted(expected.parts.items(), key=lambda part: -part[1])[:4]
+    parts = ", ".join(f"{name} {_gib(size)}" for name, size in largest if size)
+    return (
+        f"Training needs about {_gib(expected.peak)} of memory ({expected.moment}) with sequences of "
+        f"{workload.length} tokens; {whose} {_gib(available)}. The largest parts: {parts}."
+    )
+
+
+def cure(workload: Workload, available: int) -> str:
+    """The cheapest change that fits, or what is left to do where none does."""
+    found = cheapest(workload, available)
+    if found is None:
+        return "No change of the recipe suffices: more memory, several GPUs with sharding, or a smaller model is needed."
+    return f"The cheapest change that fits: {said(found[0])}. Then it needs about {_gib(found[1])}."
+
+
+def said(chosen: Sequence[Change]) -> str:
+    return "; ".join(f"{change.fields} ({change.cost})" for change in chosen)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def _say(text: str) -> None:
+    if group.rank() == 0:
+        print(f"[alignment] {text}", flush=True)

@@ -1,0 +1,85 @@
+"""What is measured: the recipes that both programs run, and the variants of our trainer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .table import STOCK
+
+LORA = {"use_peft": True, "lora_r": 16, "lora_target_modules": "all-linear", "lora_dropout": 0.0}
+WORKLOADS: dict[str, dict[str, Any]] = {
+    "lora": {**LORA, "learning_rate": 1e-5},
+    "full": {"learning_rate": 1e-6},
+}
+OPTIMIZATIONS = ("completionHead", "packedPairs", "skipAdapterCasts", "referenceCache")
+OURS = "ours"
+OURS_PLAIN = "ours, every optimization off"
+CHOICE = "ours, checkpointing off and precomputed reference"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run a recipe; `recipe` and `run` come on top of the workload's two files."""
+
+    name: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_stock(self) -> bool:
+        return self.name == STOCK
+
+
+def only(*names: str) -> dict[str, bool]:
+    """run.yaml's switches with these on and the others off."""
+    return {name: name in names for name in OPTIMIZATIONS}
+
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant(STOCK),
+        Variant(OURS),
+        Variant(OURS_PLAIN, run={"optimizations": only()}),
+        Variant("ours, completionHead alone", run={"optimizations": only("completionHead")}),
+        Variant("ours, packedPairs alone", run={"optimizations": only("packedPairs")}),
+        Variant("ours, skipAdapterCasts alone", run={"optimizations": only("skipAdapterCasts")}),
+        Variant(CHOICE, {"gradient_checkpointing": False}, {"referenceModel": {"strategy": "Precomputed"}}),
+    )
+}
+
+
+def recipe(
+    workload: str, model: Path, data: Path, output: Path, batch: int, steps: int, *, cuda: bool = False
+) -> dict[str, Any]:
+    """recipe.yaml: DPO in bf16 at 512 tokens, checkpointing on (TRL's default), nothing saved on the way."""
+    device = {} if cuda else {"use_cpu": True}
+    return {
+        "model_name_or_path": str(model),
+        "dataset_name": str(data),
+        "output_dir": str(output),
+        "dtype": "bfloat16",
+        "attn_implementation": "sdpa",
+        "max_length": 512,
+        "per_device_train_batch_size": batch,
+        "max_steps": steps,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        **device,
+        **WORKLOADS[workload],
+    }
+
+
+def run_config(output: Path, *, cuda: bool = False) -> dict[str, Any]:
+    """run.yaml for one process."""
+    return {
+        "contractVersion": 1,
+        "method": "dpo",
+        "job": {"namespace": "bench", "name": "train", "run": 1},
+        "outputPath": str(output),
+        "device": "gpu" if cuda else "cpu",
+        "nodes": 1,
+        "processesPerNode": 1,
+    }

@@ -51,9 +51,13 @@ class Optimizations(_Strict):
 
 
 class Health(_Strict):
-    """When the metrics of a run mean that it learns no preference, and whether that ends it."""
+    """When the metrics of a run mean that it learns no preference (health.py), and whether that ends it."""
 
     stopOnUnhealthy: bool = False  # noqa: N815
+    windowSteps: int = Field(default=100, ge=10)  # noqa: N815  what must last so long to be a finding
+    minMargin: float = Field(default=1e-4, ge=0)  # noqa: N815  reward margins below it are none
+    chosenRewardDrop: float = Field(default=1.0, gt=0)  # noqa: N815  below its first value, with margins that rise
+    chanceBand: float = Field(default=0.05, ge=0, lt=0.5)  # noqa: N815  accuracies so close to 0.5 are chance
 
 
 class RunConfig(_Strict):
@@ -73,6 +77,7 @@ class RunConfig(_Strict):
     merge: bool = False
     push: Push | None = None
     memoryCheck: bool = True  # noqa: N815
+    outOfMemoryLadder: bool = False  # noqa: N815
     optimizations: Optimizations = Optimizations()
     health: Health = Health()
     hangTimeoutSeconds: int | None = Field(default=None, ge=1)  # noqa: N815

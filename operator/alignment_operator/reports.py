@@ -58,9 +58,9 @@ class Report(_Wire):
 
     def progress(self, run: int, now: datetime) -> dict[str, Any]:
         """`status.progress`: every field that the report has."""
-        ours = self.alignment.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"peak_memory_bytes", "findings"}
-        )
+        ours = self.alignment.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not ours["findings"]:
+            del ours["findings"]
         protocol = {
             "percentage": self.trainer_status.progress_percentage,
             "estimatedRemainingSeconds": self.trainer_status.estimated_remaining_seconds,

@@ -17,7 +17,16 @@ from .conditions import stamp
 from .outcome import Outcome
 
 METRICS_LIMIT = 64  # the schema's bound
-SAME_NAME = ("attempt", "resumedFromStep", "lostSteps", "step", "totalSteps", "lastCheckpointStep")
+SAME_NAME = (
+    "attempt",
+    "resumedFromStep",
+    "lostSteps",
+    "step",
+    "totalSteps",
+    "lastCheckpointStep",
+    "peakMemoryBytes",
+    "findings",
+)
 
 
 def at_start(run: int) -> dict[str, Any]:

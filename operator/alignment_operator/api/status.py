@@ -28,6 +28,9 @@ class Condition(Section):
     message: Message = Field(description="A sentence for people.")
 
 
+Findings = Annotated[list[Short], Field(max_length=8)]
+
+
 class Metric(Section):
     """One value that the trainer reported."""
 
@@ -54,6 +57,10 @@ class Progress(Section):
     last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
     last_checkpoint_time: Short | None = Field(None, alias="lastCheckpointTime", description="When it was complete.")
     last_report_time: Short | None = Field(None, alias="lastReportTime", description="When the trainer last spoke.")
+    peak_memory_bytes: Count | None = Field(
+        None, alias="peakMemoryBytes", description="Largest memory of a process: on GPUs of the device, else resident."
+    )
+    findings: Findings | None = Field(None, description="Why the metrics look as if no preference were learned.")
 
 
 class Artifacts(Section):
@@ -93,6 +100,7 @@ class Result(Section):
         None, alias="peakMemoryBytes", description="Largest memory of a process: on GPUs of the device, else resident."
     )
     metrics: Annotated[list[Metric], Field(max_length=64)] | None = Field(None, description="Final metrics.")
+    findings: Findings | None = Field(None, description="Why the metrics look as if no preference were learned.")
 
 
 class Failure(Section):

@@ -199,6 +199,25 @@ def test_what_the_trainer_found_is_among_the_warnings() -> None:
     assert "Chosen rewards fell." in result.status["warnings"]
 
 
+@pytest.mark.parametrize(
+    ("reported", "told", "shown"),
+    [
+        pytest.param(None, ["NotFinite."], ["NotFinite."], id="the last report was lost"),
+        pytest.param(["ZeroMargins."], [], None, id="it has passed"),
+        pytest.param(["ZeroMargins."], None, ["ZeroMargins."], id="there was no room for it"),
+    ],
+)
+def test_findings_and_memory_of_the_end_are_in_progress_and_result(
+    reported: list[str] | None, told: list[str] | None, shown: list[str] | None
+) -> None:
+    words = {"peakMemoryBytes": 1 << 33} | ({} if told is None else {"findings": told})
+    before = {"run": 1, "peakMemoryBytes": 1} | ({} if reported is None else {"findings": reported})
+    status = ended(Job().complete(), Pod().exited(0, said(**words)), status={"progress": before}).status
+    assert status["progress"].get("findings") == shown
+    assert status["result"].get("findings") == (told or None)
+    assert status["progress"]["peakMemoryBytes"] == status["result"]["peakMemoryBytes"] == 1 << 33
+
+
 def test_a_failed_run_tells_how_far_it_came() -> None:
     words = said("Failed", 81, **{"class": "Diverged", "message": "NaN.", "step": 12, "totalSteps": 20})
     result = ended(Job().failed("PodFailurePolicy"), failed_with(81, words))

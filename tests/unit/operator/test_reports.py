@@ -73,6 +73,16 @@ def test_the_whole_report_reaches_status_in_the_schemas_words():
     assert progress["lastReportTime"] == "2026-11-22T12:00:00Z"
 
 
+@pytest.mark.parametrize("findings", [[], ["ZeroMargins: no reward margin."], ["x" * 256] * 8])
+def test_findings_and_memory_reach_status_and_findings_leave_it_again(findings):
+    told = {"peakMemoryBytes": 1 << 33, "findings": findings}
+    progress = Report.model_validate_json(json.dumps({"trainerStatus": {}, "alignment": told})).progress(1, NOW)
+    written = Status.model_validate({"progress": progress}).progress
+    assert written.peak_memory_bytes == 1 << 33
+    assert (written.findings or []) == findings
+    assert ("findings" in progress) == bool(findings), "what is not applied again is removed"
+
+
 def test_metrics_fit_the_list_of_status():
     twice = {"trainerStatus": {"metrics": [*metrics(200), {"name": "m0", "value": "last"}]}}
     written = Report.model_validate_json(json.dumps(twice)).metrics()

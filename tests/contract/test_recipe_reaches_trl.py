@@ -144,10 +144,15 @@ def test_run_yaml_arrives_whole(tmp_path: Path) -> None:
         referenceModel={"strategy": "Resident", "model": {"modelNameOrPath": "r", "loadIn8bit": True}},
         output={"volume": CLAIM, "merge": True, "push": {"repository": "me/x"}},
         hangTimeoutSeconds=60,
+        stopOnUnhealthy=True,
+        memoryCheck=False,
+        optimizations={"packedPairs": False},
     ).run
     assert (run.device, run.nodes, run.processesPerNode, run.masterAddress) == ("gpu", 2, 8, "demo-r1-0.demo-r1")
     assert (run.adapterNameOrPath, run.merge, run.hangTimeoutSeconds) == ("a", True, 60)
     assert run.referenceModel.model == {"model_name_or_path": "r", "load_in_8bit": True}
+    assert (run.health.stopOnUnhealthy, run.memoryCheck) == (True, False)
+    assert (run.optimizations.packedPairs, run.optimizations.completionHead) == (False, True)
     assert run.push is not None
     assert (run.push.repository, run.push.private) == ("me/x", True)
 

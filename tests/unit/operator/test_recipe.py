@@ -134,6 +134,13 @@ RUNS = [
         id="public-push",
     ),
     pytest.param({"hangTimeoutSeconds": 900}, {"hangTimeoutSeconds": 900}, id="hang-timeout"),
+    pytest.param({"stopOnUnhealthy": True}, {"health": {"stopOnUnhealthy": True}}, id="stop-on-unhealthy"),
+    pytest.param({"memoryCheck": False}, {"memoryCheck": False}, id="memory-check-off"),
+    pytest.param(
+        {"optimizations": {"packedPairs": False, "referenceCache": True}},
+        {"optimizations": {"packedPairs": False, "referenceCache": True}},
+        id="optimizations-as-written",
+    ),
     pytest.param({"terminationGracePeriodSeconds": 60}, {"terminationGracePeriodSeconds": 60}, id="grace"),
     pytest.param({}, {"referenceModel": {"strategy": "Auto"}}, id="reference-auto"),
     pytest.param(

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from pathlib import Path
 
 
-def write_file(path: str | Path, data: bytes) -> None:
-    """Replace `path` in one step. Raises OSError."""
+def write_file(path: str | Path, data: bytes, *, shared: bool = False) -> None:
+    """Replace `path` in one step. Raises OSError.
+
+    shared: others may write the same path at the same time; each writes a file of its own, and the last rename wins.
+    """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex if shared else 'new'}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)  # the disk may be full of it
+        raise
     sync_folder(path.parent)
 
 

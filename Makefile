@@ -17,14 +17,8 @@ help:  ## list the targets
 demo:  ## cluster, images, chart, a real model and data, a real DPO job, and what it learned
 	python3 -m dev.demo run
 
-CHECKS := lint types verify unit contract integration chart e2e
-
-test:  ## every test, one kind after the other; what it needs is installed, built and started
-	@begun=$$(date +%s); for check in $(CHECKS); do \
-		start=$$(date +%s); printf '\n== %s\n' $$check; \
-		$(MAKE) --no-print-directory $$check || { printf '\n== %s failed\n' $$check; exit 1; }; \
-		printf '== %s: %s s\n' $$check $$(($$(date +%s) - start)); \
-	done; printf '\n== all of %s passed in %s s; the cluster is still up: `make down` removes it\n' '$(CHECKS)' $$(($$(date +%s) - begun))
+test: setup  ## every test, in two lanes side by side; what it needs is installed, built and started
+	@python3 -m dev.checks
 
 # --- the machine
 

@@ -1,0 +1,72 @@
+"""`make test`: every kind of check, in two lanes side by side, one of which mostly computes and the other mostly waits.
+
+Each line is printed as it comes, under the name of its check. All checks run, also after one has failed: one run tells
+everything that is wrong.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+# The first needs nothing but Python. The second needs the servers: they are built, from nothing, in its first check.
+LANES = (("lint", "types", "unit", "contract"), ("verify", "integration", "chart", "e2e"))
+
+
+@dataclass
+class Run:
+    """What has been seen of every check: seconds, and who failed. Two threads write it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    printing: threading.Lock = field(default_factory=threading.Lock)
+
+    def lane(self, checks: tuple[str, ...]) -> None:
+        for check in checks:
+            start = time.monotonic()
+            self.say(check, "begins")
+            if self._check(check) != 0:
+                self.failed.append(check)
+            self.seconds[check] = time.monotonic() - start
+            self.say(check, f"{'FAILED' if check in self.failed else 'passed'} after {self.seconds[check]:.0f} s")
+
+    def say(self, check: str, line: str) -> None:
+        with self.printing:
+            print(f"{check:<11} | {line}", flush=True)
+
+    def _check(self, check: str) -> int:
+        command = ["make", "--no-print-directory", check]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.say(check, line.rstrip())
+        return process.returncode
+
+
+def main() -> int:
+    begun, run = time.monotonic(), Run()
+    lanes = [threading.Thread(target=run.lane, args=(checks,), daemon=True) for checks in LANES]
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()
+    print(f"\n{len(run.seconds)} kinds of checks in {time.monotonic() - begun:.0f} s:")
+    for check, seconds in run.seconds.items():
+        print(f"  {check:<11} {seconds:6.0f} s  {'FAILED' if check in run.failed else 'passed'}")
+    print("The cluster is still up: `make down` removes it.")
+    return 1 if run.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

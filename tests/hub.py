@@ -3,7 +3,8 @@
 Speaks the part of the Hugging Face Hub protocol that `huggingface_hub` 2.x uses to read: repository info by revision,
 the tree, `paths-info`, and `resolve/REVISION/FILE` with `X-Repo-Commit`, `ETag` and `X-Error-Code` (RepoNotFound,
 RevisionNotFound, EntryNotFound, GatedRepo), as documented at "Hub API Endpoints" and in `huggingface_hub.errors`.
-Everything else of the client is the real client; point it here with `HF_ENDPOINT`.
+Uploads are taken by `tests/hub_uploads.py`. Everything else of the client is the real client; point it here with
+`HF_ENDPOINT`.
 
     with Hub({"org/model": Repository(folder)}) as hub:
         subprocess.run(..., env={"HF_ENDPOINT": hub.url, "HF_HOME": fresh_folder})
@@ -15,12 +16,14 @@ import hashlib
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.hub_uploads import HubError, Uploads
 
 
 @dataclass
@@ -51,21 +54,26 @@ def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
-class HubError(Exception):
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
 class Hub:
-    """The server; `requests` lists (method, path) in the order of arrival. `down` answers every request with 503."""
+    """The server; `requests` lists (method, path) in the order of arrival. `down` answers every request with 503.
 
-    def __init__(self, repositories: dict[str, Repository], down: bool = False) -> None:
+    `root`, `writers`, `readers`: for uploads, see Uploads.
+    """
+
+    def __init__(
+        self,
+        repositories: dict[str, Repository],
+        down: bool = False,
+        root: Path | None = None,
+        writers: Mapping[str, str] | None = None,
+        readers: frozenset[str] = frozenset(),
+    ) -> None:
         self.repositories, self.down = repositories, down
         self.requests: list[tuple[str, str]] = []
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.uploads = Uploads(self.url, root, writers or {}, readers)
 
     def __enter__(self) -> Hub:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -78,6 +86,9 @@ class Hub:
     def find(self, kind: str, name: str, revision: str, authorization: str | None) -> tuple[Path, str]:
         """The folder and commit hash, or the error that the real hub gives."""
         repository = self.repositories.get(name)
+        if name in self.uploads.created:
+            self.uploads.check_visible(name, authorization)
+            repository = Repository(self.uploads.folder(name))
         if repository is None or repository.kind != kind:
             # The real hub does not tell a missing repository from a private one.
             raise HubError(HTTPStatus.UNAUTHORIZED, "RepoNotFound", "Repository not found")
@@ -103,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(head=False)
 
+    def do_PUT(self) -> None:
+        self._answer(head=False)
+
     def log_message(self, *_: Any) -> None:
         """Silence: the test prints what matters."""
 
@@ -116,13 +130,17 @@ class _Handler(BaseHTTPRequestHandler):
         except HubError as error:
             self._send(
                 error.status,
-                json.dumps({"error": str(error)}).encode(),
+                json.dumps(error.body).encode(),
                 head,
                 {"X-Error-Code": error.code, "X-Error-Message": str(error)},
             )
 
     def _route(self, url: urllib.parse.SplitResult, body: bytes, head: bool) -> None:
         parts = [urllib.parse.unquote(p) for p in url.path.strip("/").split("/")]
+        taken = self.hub.uploads.answer(self.command, parts, self.headers.get("Authorization"), body)
+        if taken is not None:
+            self._send(HTTPStatus.OK, json.dumps(taken).encode(), head, {"Content-Type": "application/json"})
+            return
         if parts[:1] == ["api"] and len(parts) >= 4 and parts[1] in ("models", "datasets"):
             self._api(parts[1][:-1], "/".join(parts[2:4]), parts[4:], body, head)
             return

@@ -134,10 +134,12 @@ def _disk(link: BaseException, _: BaseException) -> TrainerError | None:
     return None
 
 
-def _denied(link: BaseException, _: BaseException) -> TrainerError | None:
-    status = _status(link)
-    missing = _named(link, "RepositoryNotFoundError", "DisabledRepoError") and not _named(link, "GatedRepoError")
-    if _named(link, "GatedRepoError", "LocalTokenNotFoundError") or (status in (401, 403) and not missing):
+def _denied(link: BaseException, error: BaseException) -> TrainerError | None:
+    if _named(link, "GatedRepoError", "LocalTokenNotFoundError"):
+        return exits.AccessDenied(_say(link), TOKEN_CURE)
+    # The hub says 401 for what it does not have, too; the HTTP library's own error, its cause, knows only the number
+    missing = any(_named(outer, "RepositoryNotFoundError", "DisabledRepoError") for outer in _chain(error))
+    if _status(link) in (401, 403) and not missing:
         return exits.AccessDenied(_say(link), TOKEN_CURE)
     return None
 

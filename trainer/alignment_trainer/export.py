@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from .exits import AccessDenied, Infrastructure, ModelUnavailable, UserError
 
 if TYPE_CHECKING:
     from .config import Config
@@ -19,6 +24,13 @@ _OURS = [
     f"{MERGED}/*",
     "training_args.bin",
 ]
+_TOKEN_CURE = (
+    "The model is complete in status.outputPath. Give spec.output.push.secretName a token that may write there, delete "
+    "the job and apply it again: it goes on with the upload. Another spec.output.push.repository makes it a new run."
+)
+_XET_CURE = "This hub has no Xet storage: set the environment variable HF_HUB_DISABLE_XET to 1 in spec.podTemplate."
+_OFFLINE_CURE = "HF_HUB_OFFLINE is set: set it to 0 in spec.podTemplate, or remove spec.output.push."
+_DOWN_CURE = "The hub or the network is down: the upload, and it alone, is tried again."
 
 
 def saved(config: Config) -> dict[str, str]:
@@ -58,18 +70,62 @@ def _readable(folder: str) -> None:
 
 
 def push(config: Config) -> str:
-    """Upload the merged model if there is one, else the adapter or model. Returns `repository@commit`."""
+    """Upload the merged model if there is one, else the adapter or model. Returns `repository@commit`.
+
+    Raises AccessDenied, UserError and Infrastructure in place of the hub's refusals, naming the field of the upload.
+    """
     from huggingface_hub import HfApi
 
     target = config.run.push
     assert target is not None
-    api = HfApi(token=os.environ.get("ALIGNMENT_PUSH_TOKEN"))  # None: HF_TOKEN; HF_ENDPOINT says where
-    api.create_repo(target.repository, private=target.private, exist_ok=True)
     merged = os.path.join(config.run.outputPath, MERGED)
-    commit = api.upload_folder(
-        repo_id=target.repository,
-        folder_path=merged if os.path.isdir(merged) else config.run.outputPath,
-        ignore_patterns=_OURS,
-        commit_message=f"{config.run.method} by {config.run.job.namespace}/{config.run.job.name}",
-    )
+    folder = merged if os.path.isdir(merged) else config.run.outputPath
+    _forget_local_base_model(folder)
+    with _naming(target.repository):
+        api = HfApi(token=os.environ.get("ALIGNMENT_PUSH_TOKEN"))  # None: HF_TOKEN; HF_ENDPOINT says where
+        api.create_repo(target.repository, private=target.private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=target.repository,
+            folder_path=folder,
+            ignore_patterns=_OURS,
+            commit_message=f"{config.run.method} by {config.run.job.namespace}/{config.run.job.name}",
+        )
     return f"{target.repository}@{commit.oid}"
+
+
+@contextmanager
+def _naming(repository: str) -> Iterator[None]:
+    """While `repository` is written. The hub answers alike for what is missing and for what may not be seen."""
+    try:
+        yield
+    except Exception as error:
+        from .diagnosis import classify
+
+        known = classify(error)
+        said = f"spec.output.push: {repository} cannot be written: {known.message}"
+        if type(error).__name__ == "HFValidationError":
+            raise UserError(said, "Set spec.output.push.repository to OWNER/NAME.") from error
+        if type(error).__name__ == "OfflineModeIsEnabled":
+            raise UserError(said, _OFFLINE_CURE) from error
+        if re.search(r"404 Not Found.*xet-write-token", known.message):
+            raise UserError(said, _XET_CURE) from error
+        if isinstance(known, AccessDenied | ModelUnavailable):
+            raise AccessDenied(said, _TOKEN_CURE) from error
+        if isinstance(known, Infrastructure):
+            raise Infrastructure(said, _DOWN_CURE) from error
+        raise
+
+
+def _forget_local_base_model(folder: str) -> None:
+    """PEFT writes where the base model lay into the model card; the hub refuses a card that names a folder there."""
+    path = os.path.join(folder, "README.md")
+    if not os.path.exists(path):
+        return
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(path, ignore_metadata_errors=True)
+    if not os.path.isabs(str(card.data.base_model or "")):
+        return
+    card.data.base_model = None
+    card.data.tags = [tag for tag in card.data.tags or () if not tag.startswith("base_model:")]
+    card.save(path)

@@ -21,6 +21,15 @@ def http_error(status, kind="HfHubHTTPError", code=None):
     return getattr(hub, kind)(f"{status} Client Error", response=response)
 
 
+def answered(status, code=None, path="/api/models/a/b"):
+    """What huggingface_hub raises by itself for that answer, with the HTTP library's error as its cause."""
+    from huggingface_hub.utils import hf_raise_for_status
+
+    request = httpx2.Request("GET", f"http://127.0.0.1{path}")
+    response = httpx2.Response(status, headers={"X-Error-Code": code} if code else {}, request=request)
+    return raised(lambda: hf_raise_for_status(response))
+
+
 def wrapped(cause, error):
     try:
         raise error from cause
@@ -95,6 +104,18 @@ CASES = {
         exits.ModelUnavailable,
         66,
     ),
+    "no such repository, as the hub's client raises it": (
+        lambda: answered(401, "RepoNotFound"),
+        exits.ModelUnavailable,
+        66,
+    ),
+    "no such repository, as transformers wraps it": (
+        lambda: wrapped(answered(401, "RepoNotFound"), OSError("a/b is not a local folder")),
+        exits.ModelUnavailable,
+        66,
+    ),
+    "gated, as the hub's client raises it": (lambda: answered(403, "GatedRepo"), exits.AccessDenied, 77),
+    "no right to write": (lambda: answered(403, path="/api/repos/create"), exits.AccessDenied, 77),
     "no such repository": (lambda: http_error(404, "RepositoryNotFoundError"), exits.ModelUnavailable, 66),
     "no such revision": (lambda: http_error(404, "RevisionNotFoundError"), exits.ModelUnavailable, 66),
     "hub down": (lambda: http_error(503), exits.Infrastructure, 69),

@@ -15,9 +15,11 @@ from transformers import TrainerCallback
 
 from . import checkpoint, durable, exits, group, journal
 from .finite import FiniteGuard, diverged
+from .health import findings
 from .lifecycle import Phase
 from .pace import Pace, peak_memory_bytes
 from .progress import Progress
+from .report.history import of_whole_run
 from .reports import Reports
 from .run_config import RunConfig
 from .saving import AtomicSaving
@@ -78,7 +80,7 @@ class RunningAttempt:
         if earlier:
             self.tell(resumedFromStep=step, lostSteps=journal.lost_steps(earlier, step))
         if found:
-            self.tell(lastCheckpointStep=step)
+            self.tell(lastCheckpointStep=step, lastCheckpointTime=found.time)
         self.tell(attempt=self.number, step=step)
         return str(found.path) if found else None
 
@@ -122,11 +124,12 @@ class RunningAttempt:
         self.early_reason = reason
         self.tell(earlyReason=reason)
 
-    def tell(self, urgent: bool = False, **facts: Any) -> None:
-        """Keep facts and pass them on to the launcher and (rank 0) to the operator."""
+    def tell(self, urgent: bool = False, more_follows: bool = False, **facts: Any) -> None:
+        """Keep facts and pass them on to the launcher and (rank 0), unless `more_follows` at once, to the operator."""
         self.facts |= facts
         self.reports.send(**facts)
-        self.progress.update(self.facts, urgent=urgent)
+        if not more_follows:
+            self.progress.update(self.facts, urgent=urgent)
 
     def close(self, seconds: float | None = None) -> None:
         """Send the last report; waits `seconds` at most (default: one time-out)."""
@@ -169,21 +172,29 @@ class Events(TrainerCallback):
         attempt.pace.step(state.global_step)
         if first:
             attempt.stop.interruptible(False)
-        seconds = attempt.pace.remaining_seconds(state.max_steps)
-        attempt.tell(step=state.global_step, epoch=state.epoch, remainingSeconds=seconds, stepping=True)
         if attempt.early_reason:
             control.should_training_stop = True
         if group.any_of(attempt.stop.requested) and state.global_step < state.max_steps:
             self._stop(control)
+        facts = {"step": state.global_step, "epoch": state.epoch, "stepping": True}
+        facts["remainingSeconds"] = attempt.pace.remaining_seconds(state.max_steps)
+        attempt.tell(more_follows=control.should_log, **facts)  # a step and its metrics make one report
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         attempt = self.attempt
-        numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
-        metrics = attempt.facts.get("metrics", {}) | numbers
+        resumed_from = attempt.resumed.step if attempt.resumed else 0
+        whole_run = of_whole_run(logs or {}, state.log_history, resumed_from)
+        numbers = {name: value for name, value in whole_run.items() if isinstance(value, int | float)}
         attempt.pace.tokens(numbers.get("num_tokens"))
-        attempt.tell(
-            metrics=metrics, tokensPerSecond=attempt.pace.tokens_per_second, peakMemoryBytes=peak_memory_bytes()
-        )
+        facts = {
+            "metrics": attempt.facts.get("metrics", {}) | numbers,
+            "tokensPerSecond": attempt.pace.tokens_per_second,
+            "peakMemoryBytes": group.largest(peak_memory_bytes()),
+            "findings": findings(state.log_history, attempt.run.health),
+        }
+        attempt.tell(**facts)
+        if facts["findings"] and attempt.run.health.stopOnUnhealthy and not attempt.training_over:
+            self._stop_early(facts["findings"][0], state, control)
         if state.global_step and control.should_evaluate:
             attempt.phase("Evaluating")
 
@@ -201,6 +212,11 @@ class Events(TrainerCallback):
         if group.any_of(self.attempt.stop.requested) and state.global_step < state.max_steps:
             self._stop(control)  # what must be saved just was
             control.should_log = control.should_save = False
+
+    def _stop_early(self, finding: str, state: Any, control: Any) -> None:
+        if self.attempt.early_reason is None and state.global_step < state.max_steps:
+            self.attempt.stop_early(finding)
+            control.should_save = control.should_training_stop = True
 
     def _stop(self, control: Any) -> None:
         """Save at this step and leave; an evaluation that was due is dropped, the log is not."""

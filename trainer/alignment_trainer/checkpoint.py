@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ class Checkpoint:
     def resumable(self) -> bool:
         """False if it holds the model only (save_only_model): optimizer and schedule would start anew."""
         return bool(self.facts.get("resumable", True))
+
+    @property
+    def time(self) -> str:
+        """When it was complete: RFC 3339, UTC."""
+        return datetime.fromtimestamp((self.path / MARKER).stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def begin(path: str | Path) -> None:

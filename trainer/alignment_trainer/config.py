@@ -35,6 +35,7 @@ class Config:
     model_args: ModelConfig
     mixture_args: DatasetMixtureConfig
     run: RunConfig
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # as it was given
 
     @property
     def method(self) -> Method:
@@ -43,8 +44,8 @@ class Config:
 
 def load_config(recipe_path: str | Path, run_config_path: str | Path) -> Config:
     """Read both files. Raises UserError naming the field; imports torch and TRL (seconds)."""
-    run = load_run_config(run_config_path)
-    return Config(*parse_recipe(read_mapping(recipe_path), run), run=run)
+    run, recipe = load_run_config(run_config_path), read_mapping(recipe_path)
+    return Config(*parse_recipe(recipe, run), run=run, recipe=recipe)
 
 
 def parse_recipe(recipe: dict[str, Any], run: RunConfig) -> tuple[Any, Any, Any, Any]:

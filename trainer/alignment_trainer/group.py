@@ -66,6 +66,17 @@ def any_of(flag: bool) -> bool:
     return bool(shared.item())
 
 
+def largest(number: int) -> int:
+    """The largest of the numbers (64 bits) that the processes passed, on every process."""
+    if world_size() == 1:
+        return number
+    import torch
+
+    shared = torch.tensor([number])
+    torch.distributed.all_reduce(shared, op=torch.distributed.ReduceOp.MAX)
+    return int(shared.item())
+
+
 def from_first(value: Any) -> Any:
     """What rank 0 passed (picklable), on every process."""
     if world_size() == 1:

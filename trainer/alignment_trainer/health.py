@@ -8,6 +8,7 @@ Razin et al. 2024, arXiv:2410.08847), and an accuracy that stays at chance.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
@@ -77,7 +78,8 @@ def _not_finite(history: Sequence[Record]) -> Iterator[str]:
     broken = [name for name in names if not math.isfinite(record.get(name) or 0.0)]
     if broken:
         values = ", ".join(f"{name} is {record[name]}" for name in broken[:3])
-        yield f"NotFinite: at step {record.get('step', 0)} {values}. Lower spec.training.learningRate or check the data."
+        step = record.get("step", 0)
+        yield f"NotFinite: at step {step} {values}. Lower spec.training.learningRate or check the data."
 
 
 def _rewards_alike(window: list[Record], limits: Health, _: Sequence[Record]) -> Iterator[str]:
@@ -95,7 +97,7 @@ def _chosen_falls(window: list[Record], limits: Health, history: Sequence[Record
     if not chosen or not margins or start is None:
         return
     fifths, (before, *_, after) = _fifths(chosen), _fifths(margins)
-    falls = all(later < earlier for earlier, later in zip(fifths, fifths[1:], strict=False))
+    falls = all(later < earlier for earlier, later in itertools.pairwise(fifths))
     if falls and after > before and start - fifths[-1] >= limits.chosenRewardDrop:
         yield (
             f"ChosenRewardFalls: rewards/chosen fell from {start:.3g} to {fifths[-1]:.3g} while the margin rose: the "
@@ -126,7 +128,7 @@ def _first(history: Sequence[Record], names: Sequence[str]) -> Record:
 def _fifths(values: list[float]) -> list[float]:
     """Means of five parts in order: a trend without the noise of single records."""
     bounds = [round(part * len(values) / MIN_RECORDS) for part in range(MIN_RECORDS + 1)]
-    return [fmean(values[begin:end]) for begin, end in zip(bounds, bounds[1:], strict=False)]
+    return [fmean(values[begin:end]) for begin, end in itertools.pairwise(bounds)]
 
 
 def _halves(values: list[float]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from . import report, trackers
 from .attention import check_attention
 from .config import Config, load_config
 from .lifecycle import Lifecycle, NoLifecycle
@@ -33,6 +34,7 @@ def check(config: Config) -> None:
     """What can be refused without reading data or weights. Raises UserError."""
     from .quantization import check_quantization
 
+    trackers.prepare(config)
     check_attention(config.model_args.attn_implementation, config.run.device)
     own_attention = config.run.referenceModel.model.get("attn_implementation")
     check_attention(own_attention, config.run.device, "spec.referenceModel.model.attnImplementation")
@@ -58,6 +60,7 @@ def train(config: Config, lifecycle: Lifecycle) -> None:
     lifecycle.phase("Saving")
     drop_reference_adapter(trainer.model)
     trainer.save_model(config.run.outputPath)
+    report.record(config, trainer, train_dataset)
     lifecycle.trained(trainer)
     trainer.end()
 
@@ -123,6 +126,7 @@ def finish(config: Config, lifecycle: Lifecycle) -> dict[str, str]:
     if config.run.merge and "adapter" in artifacts:
         lifecycle.phase("Merging")
         artifacts["merged"] = export.merge(config)
+    report.make(config, artifacts)
     if config.run.push:
         lifecycle.phase("Pushing")
         artifacts["repository"] = export.push(config)

@@ -81,7 +81,7 @@ CASES = {
     "accuracy of a reward model is a coin": (history(accuracy=coin(2), margin=0.3), ["AccuracyAtChance"]),
     "accuracy passes through one half": (dpo(rewards_accuracies=lambda step: step / 500), []),
     "rewards are NaN and the loss says 0.0": (
-        dpo()[:-1] + [{**dpo()[-1], "loss": 0.0, "rewards/chosen": NAN, "rewards/margins": NAN}],
+        [*dpo()[:-1], {**dpo()[-1], "loss": 0.0, "rewards/chosen": NAN, "rewards/margins": NAN}],
         ["NotFinite"],
     ),
     "a whole run of NaN, loss 0.0 at every step": (
@@ -93,7 +93,10 @@ CASES = {
     "a loss of zero is reached in earnest": (history(loss=0.0, grad_norm=0.0), []),
     "the evaluation is NaN": ([*dpo(), {"step": 300, "eval_loss": NAN}], ["NotFinite"]),
     "a NaN that has passed": (dpo(rewards_chosen=lambda step: NAN if step == 250 else 0.0), []),
-    "a summary at the end changes nothing": ([*dpo(rewards_margins=0.0), {"step": 300, "train_runtime": 1.0}], ["ZeroMargins"]),
+    "a summary at the end changes nothing": (
+        [*dpo(rewards_margins=0.0), {"step": 300, "train_runtime": 1.0}],
+        ["ZeroMargins"],
+    ),
 }
 
 

@@ -93,6 +93,7 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
         eval_dataset=eval_dataset,
         processing_class=processing_class,
         peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
+        switches=config.run.optimizations,
         **reference,
     )
     if method.has_reference and training_args.precompute_ref_log_probs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .exits import DataError
+from .fast import optimized_for
 
 
 class CountsRows:
@@ -101,4 +102,5 @@ def pair_lengths(dataset: Any, max_length: int | None) -> list[int]:
 def extend(trainer_class: type) -> type:
     """TRL's trainer class with these additions, under its own name (TRL writes it into the model card)."""
     rows = CountsRows if hasattr(trainer_class, "_prepare_dataset") else DropsLostCompletions
-    return type(trainer_class.__name__, (rows, GroupsPairsByLength, trainer_class), {"__module__": __name__})
+    additions = (rows, GroupsPairsByLength, optimized_for(trainer_class))
+    return type(trainer_class.__name__, (*additions, trainer_class), {"__module__": __name__})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from . import trackers
 from .exits import AccessDenied, Infrastructure, ModelUnavailable, UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _OURS = [
     "trained",
     "result.json",
     f"{MERGED}/*",
+    f"{trackers.FOLDER}/*",
     "training_args.bin",
 ]
 _TOKEN_CURE = (

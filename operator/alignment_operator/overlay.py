@@ -7,6 +7,7 @@ cannot do without is reserved: touching it is refused with the field's path and 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -17,7 +18,7 @@ from .api.constants import (
     RESERVED_ENV_NAMES,
     RESERVED_ENV_PREFIXES,
     RESERVED_LABEL_PREFIXES,
-    RESERVED_MOUNTS,
+    RESERVED_MOUNT_PATTERN,
     RESERVED_VOLUME_PREFIX,
 )
 from .api.podtemplate import PodTemplate
@@ -61,8 +62,6 @@ TRAINER_OWN = {
     "resources": "use spec.resources and spec.gpusPerNode",
 }
 RESERVED_LABELS = (*RESERVED_LABEL_PREFIXES, MANAGED_BY_LABEL)
-# beside the prefixes; everything else (HF_HOME, NCCL_*, ...) may be set
-RESERVED_ENV = (*RESERVED_ENV_PREFIXES, *RESERVED_ENV_NAMES)
 PATH = "spec.podTemplate"
 
 
@@ -149,14 +148,21 @@ def _check_container(path: str, container: Mapping[str, Any]) -> None:
             instead = TRAINER_OWN.get(name, "only env, envFrom and volumeMounts can be set here")
             raise SpecProblem(f"{path}.{name}", f"It is reserved ({instead}); remove it.")
     for i, variable in enumerate(_items(container, "env")):
-        if variable.get("name", "").startswith(RESERVED_ENV):
+        if _is_reserved(variable.get("name", "")):
             raise SpecProblem(f"{path}.env[{i}].name", f"The operator sets {variable['name']} itself; remove it.")
     for i, mount in enumerate(_items(container, "volumeMounts")):
-        if mount.get("mountPath", "").rstrip("/") in RESERVED_MOUNTS:
+        if mount.get("name", "").startswith(RESERVED_VOLUME_PREFIX):
+            raise SpecProblem(f"{path}.volumeMounts[{i}].name", "This volume is the operator's own; choose another.")
+        if re.search(RESERVED_MOUNT_PATTERN, mount.get("mountPath", "")):
             raise SpecProblem(
                 f"{path}.volumeMounts[{i}].mountPath",
                 f"The operator mounts {mount['mountPath']} itself; choose another path.",
             )
+
+
+def _is_reserved(variable: str) -> bool:
+    """Everything else (HF_HOME, NCCL_*, ...) may be set."""
+    return variable.startswith(RESERVED_ENV_PREFIXES) or variable in RESERVED_ENV_NAMES
 
 
 def _items(obj: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -3,6 +3,19 @@
 from alignment_operator.api.rules.model import INIT_KEYS, LORA_FIELDS
 from tests.rule_cases.case import LORA, OWN, Case, merge, method, model
 
+# in the order of INIT_KEYS
+INIT_VALUES = [
+    "bfloat16",
+    "bfloat16",
+    "v2",
+    "eager",
+    True,
+    True,
+    {"load_in_4bit": "true"},
+    "meta",
+    True,
+]
+
 MODEL_CASES = [
     Case("model-source", model(modelNameOrPath=None), {}, raises="`model` and `ref_model` cannot be the same object"),
     Case(
@@ -118,23 +131,12 @@ MODEL_CASES = [
     *(
         Case(
             f"init-kwargs-{name}",
-            method(
-                name,
-                modelInitKwargs={
-                    key: {"a": "b"}
-                    if key == "quantization_config"
-                    else "float32"
-                    if "dtype" in key
-                    else True
-                    if "load" in key or "trust" in key
-                    else "cpu"
-                },
-            ),
+            method(name, modelInitKwargs={key: value}),
             method(name, modelInitKwargs={"attention_dropout": 0.1}),
             shows="init_kwargs_override_the_model_section",
         )
         for name in ("dpo", "sft", "orpo", "cpo", "kto", "reward")
-        for key in INIT_KEYS
+        for key, value in zip(INIT_KEYS, INIT_VALUES, strict=True)
     ),
     Case(
         "reference-method",

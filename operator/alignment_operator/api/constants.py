@@ -27,8 +27,9 @@ RESERVED_LABEL_PREFIXES: Final = (f"{GROUP}/", "batch.kubernetes.io/", "kueue.x-
 RESERVED_VOLUME_PREFIX: Final = "alignment-"
 RESERVED_ENV_PREFIXES: Final = ("ALIGNMENT_", "KUBEFLOW_TRAINER_", "TORCHELASTIC_")
 RESERVED_ENV_NAMES: Final = ("JOB_COMPLETION_INDEX", "POD_NAME", "POD_UID", "NODE_NAME")
+CONFIG_PATH: Final = "/etc/alignment"
 RESERVED_MOUNTS: Final = (
-    "/etc/alignment",
+    CONFIG_PATH,
     "/var/run/secrets/alignment-operator",
     "/output",
     "/cache",
@@ -37,9 +38,10 @@ RESERVED_MOUNTS: Final = (
     "/dev/shm",
     "/dev/termination-log",
 )
+# Those paths, also with a slash at their end, and whatever would hide a file of the recipe. RE2 and Python agree on it.
+RESERVED_MOUNT_PATTERN: Final = f"^({'|'.join(RESERVED_MOUNTS)})/*$|^{CONFIG_PATH}/"
 
 CONTAINER: Final = "trainer"
-CONFIG_PATH: Final = "/etc/alignment"
 # 63 (a label) less `-r` and nine digits of a run's number: children are named NAME-rN.
 MAX_NAME_LENGTH: Final = 52
 
@@ -110,6 +112,11 @@ class Reason(StrEnum):
     NOT_QUEUED = "NotQueued"
     WAITING_IN_QUEUE = "WaitingInQueue"
     ADMITTED = "Admitted"
+    PREEMPTED = "Preempted"  # by a workload of higher priority; waits in the queue again
+    EVICTED = "Evicted"  # by Kueue for another reason; waits in the queue again
+    INADMISSIBLE = "Inadmissible"  # the queue does not exist, or can never give what the run requests
+    NO_WORKLOAD = "NoWorkload"  # Kueue is installed and takes no notice of the Job
+    KUEUE_NOT_INSTALLED = "KueueNotInstalled"
     DEACTIVATED = "Deactivated"  # Kueue set the Workload's spec.active to false
     SUSPENDED_BY_USER = "SuspendedByUser"
     NOT_SUSPENDED = "NotSuspended"
@@ -118,6 +125,7 @@ class Reason(StrEnum):
     NOT_RUNNING = "NotRunning"
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL = "ImagePull"
+    VOLUME_NOT_MOUNTED = "VolumeNotMounted"
     POD_REFUSED = "PodRefused"
     NODE_LOST = "NodeLost"
     BACKING_OFF = "BackingOff"

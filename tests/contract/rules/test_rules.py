@@ -39,4 +39,4 @@ def test_trl_trains_what_the_rules_let_through(settings: dict, world: World, tmp
 
 @pytest.mark.parametrize("case", SHOWN, ids=lambda case: f"{case.rule}-{case.shows}")
 def test_without_the_rule_a_run_dies_or_lies(case: Case, world: World, tmp_path: Path) -> None:
-    getattr(shown, case.shows)(case, world, tmp_path)
+    shown.function(case.shows)(case, world, tmp_path)

@@ -7,8 +7,6 @@ import pytest
 
 from alignment_operator import jobs, overlay, recipe
 from alignment_operator.api.alignmentjob import AlignmentJob
-from alignment_operator.api.constants import RESERVED_ENV_NAMES, RESERVED_ENV_PREFIXES, RESERVED_MOUNTS
-from alignment_operator.api.rules.placement import RESERVED_LABELS
 from alignment_operator.problems import SpecProblem
 from alignment_operator.settings import Settings
 from tests.integration.api.server import Client, Json, manifest
@@ -132,9 +130,3 @@ def test_what_the_rules_let_through_the_api_server_takes_as_a_job(case: Case, cl
     child = jobs.job(job, recipe.build(job, 1, Settings()), 1, Settings())
     child["metadata"].pop("ownerReferences")
     assert refusal(child, client) == ""
-
-
-def test_the_rules_reserve_what_the_operator_reserves() -> None:
-    assert set(RESERVED_MOUNTS) == set(overlay.RESERVED_MOUNTS)
-    assert {*RESERVED_ENV_PREFIXES, *RESERVED_ENV_NAMES} == set(overlay.RESERVED_ENV)
-    assert set(RESERVED_LABELS) == set(overlay.RESERVED_LABELS)

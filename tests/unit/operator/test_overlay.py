@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from alignment_operator.api.validation import problems
 from alignment_operator.overlay import merge
 from alignment_operator.problems import SpecProblem
+from tests.integration.api.server import manifest
+from tests.rule_cases import CASES, Case, Json, spec
 from tests.unit.operator.manifests import SETTINGS, pod_of
 
 
@@ -138,3 +141,45 @@ def test_what_a_run_needs_is_reserved(spec: dict[str, Any], path: str) -> None:
 def test_labels_by_which_pods_are_found_are_reserved(label: str) -> None:
     with pytest.raises(SpecProblem, match="label"):
         overlaid({}, {"labels": {label: "x"}})
+
+
+def is_merged(template: Json) -> bool:
+    """Whether the overlay lets this podTemplate through."""
+    try:
+        overlaid(template.get("spec", {}), template.get("metadata"))
+    except SpecProblem:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "podTemplate" in case.bad], ids=lambda case: case.rule)
+def test_the_overlay_and_the_rules_refuse_the_same_templates(case: Case) -> None:
+    assert not is_merged(case.bad["podTemplate"])
+    assert is_merged(case.good["podTemplate"])
+
+
+def trainer(**fields: Any) -> Json:
+    return {"spec": {"containers": [{"name": "trainer", **fields}]}}
+
+
+def mounted(path: str, name: str = "mine") -> Json:
+    return trainer(volumeMounts=[{"name": name, "mountPath": path}])
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *(
+            mounted(path + tail)
+            for path in ("/etc/alignment", "/output", "/tmp")
+            for tail in ("", "/", "//", "/x", "x")
+        ),
+        mounted("/etc"),
+        mounted("output"),
+        mounted("/data", "alignment-cache"),
+        *(trainer(env=[{"name": name}]) for name in ("POD_NAME", "POD_NAMESPACE", "ALIGNMENT_X", "MY_ALIGNMENT_X")),
+    ],
+    ids=str,
+)
+def test_the_overlay_and_the_rules_agree_at_the_edges(template: Json) -> None:
+    assert is_merged(template) == (problems(manifest(spec({"podTemplate": template}))) == [])

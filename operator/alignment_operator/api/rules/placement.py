@@ -1,12 +1,12 @@
 """Rules about what the operator adds: processes, volumes, the pod, the upload."""
 
 from alignment_operator.api.constants import (
-    CONFIG_PATH,
     CONTAINER,
     MANAGED_BY_LABEL,
     RESERVED_ENV_NAMES,
     RESERVED_ENV_PREFIXES,
     RESERVED_LABEL_PREFIXES,
+    RESERVED_MOUNT_PATTERN,
     RESERVED_MOUNTS,
     RESERVED_VOLUME_PREFIX,
 )
@@ -188,7 +188,7 @@ POD_RULES = [
             _CONTAINERS,
             "!self.podTemplate.spec.containers.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, "
             f"m.name.startsWith('{RESERVED_VOLUME_PREFIX}') || (has(m.mountPath) && "
-            f"(m.mountPath in {list(RESERVED_MOUNTS)} || m.mountPath.startsWith('{CONFIG_PATH}/')))))",
+            f"m.mountPath.matches('{RESERVED_MOUNT_PATTERN}'))))",
         ),
         f"volumes named {RESERVED_VOLUME_PREFIX}... and mounts at {', '.join(RESERVED_MOUNTS)} are reserved: "
         "choose another",

@@ -89,6 +89,9 @@ def _begin(
     """The first start of a run, when nothing speaks against it."""
     pending = Decision(job.status.run or 0, job.status.rerun)
     upstream = observed.upstream
+    if job.spec.model.from_job == job.metadata.name:
+        text = "A job cannot start from its own output: name another AlignmentJob."
+        return replace(pending, problem=SpecProblem("spec.model.fromJob", text))
     if upstream and not upstream.complete:
         message = f"Waits for AlignmentJob {upstream.name}, which " + (
             "failed." if upstream.failed else "is not complete yet." if upstream.exists else "does not exist."

@@ -124,6 +124,16 @@ def test_a_job_waits_for_the_one_it_starts_from(upstream, words):
     assert words in decision.message
 
 
+@pytest.mark.parametrize(
+    "upstream", [UpstreamView("demo", exists=True), UpstreamView("demo", exists=True, complete=True)]
+)
+def test_a_job_that_names_itself_as_its_upstream_is_refused_and_does_not_wait_for_ever(upstream):
+    decision = decided(None, None, upstream=upstream, model={"fromJob": "demo"})
+    assert (decision.start, decision.waiting) == (False, None)
+    assert decision.problem.path == "spec.model.fromJob"
+    assert "its own output" in decision.problem.message
+
+
 def test_once_started_the_upstream_means_nothing_any_more():
     decision = decided(LIVE, None, upstream=UpstreamView("first", exists=True), model={"fromJob": "first"})
     assert decision.start

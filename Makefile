@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e
+	integration chart e2e bench-train survival
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -53,6 +53,14 @@ setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from
 	.venv/bin/pip install --quiet uv==0.13.9
 	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --compile-bytecode --all-extras --all-groups
 	@touch $@
+
+# --- longer than a test
+
+bench-train: setup  ## our trainer beside `trl dpo` on the same recipes: speed, memory, time to the first step (docs/benchmarks.md)
+	$(PYTHON) -m bench.train $(ARGS)
+
+survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losses against an undisturbed run's (docs/survival.md)
+	$(PYTHON) -m bench.survival $(ARGS)
 
 # --- the tree
 

@@ -20,6 +20,10 @@ WARN = {
     Reason.NODE_LOST,
     Reason.NO_RESULT,
 }
+    Reason.INADMISSIBLE,
+    Reason.NO_WORKLOAD,
+    Reason.KUEUE_NOT_INSTALLED,
+    Reason.DEACTIVATED,
 # (condition, status) whose beginning is told, and those of which a change of reason is told as well
 TOLD = {
     (ConditionType.ACCEPTED, False),

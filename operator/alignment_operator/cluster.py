@@ -20,6 +20,7 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 PAGE = 500  # objects of one LIST page: bounds the memory that one answer takes
 TIMEOUT = 30.0  # seconds for one call
+WATCH_SECONDS = 600  # a watch that went silent ends then at the latest
 
 Object = dict[str, Any]
 
@@ -92,6 +93,24 @@ class Cluster:
             if not token:
                 return
 
+    async def watch(self, resource: Resource, namespace: str | None, version: str) -> AsyncIterator[Object]:
+        """Events since that resourceVersion, bookmarks included, until the server ends the stream.
+
+        Raises ApiError 410 when it no longer knows that version: LIST again.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        query["timeoutSeconds"] = str(WATCH_SECONDS)
+        response = await self._send("GET", resource.path(namespace), query=query, seconds=WATCH_SECONDS + TIMEOUT)
+        try:
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                yield event
+        finally:
+            response.close()
+
     async def create(self, resource: Resource, manifest: Object) -> Object:
         """POST a namespaced manifest."""
         path = resource.path(manifest["metadata"]["namespace"])
@@ -144,17 +163,30 @@ class Cluster:
         query: dict[str, str] | None = None,
         content_type: str | None = None,
     ) -> Object:
+        response = await self._send(method, path, body=body, query=query, content_type=content_type)
+        return json.loads(await response.read())
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: dict[str, str] | None = None,
+        content_type: str | None = None,
+        seconds: float = TIMEOUT,
+    ) -> Any:
+        """aiohttp's response, its body not read. Raises ApiError."""
         # the API server's key set has a media type of its own, and it takes no other
         headers = {"Accept": "application/json, application/jwk-set+json"}
         if content_type:
             headers["Content-Type"] = content_type
         await self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
         url = self._api.configuration.host + quote(path) + ("?" + urlencode(query) if query else "")
-        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT)
-        text = await response.read()
+        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=seconds)
         if response.status >= 400:
-            raise _error(response.status, text)
-        return json.loads(text)
+            raise _error(response.status, await response.read())
+        return response
 
 
 def _error(status: int, text: bytes) -> ApiError:

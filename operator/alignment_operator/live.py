@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from . import obstacles
+from . import admission, obstacles
 from .api.alignmentjob import AlignmentJob
 from .api.constants import ConditionType, Phase, Reason
 from .conditions import Fact, stamp
@@ -48,7 +48,7 @@ def live_state(job: AlignmentJob, observed: Observed, decision: Decision, now: d
     if child is None:
         return State(Phase.PENDING, Reason.STARTING, f"Run {decision.run} is about to start.", moving=True)
     if child.suspended:
-        return _held(job, observed, child)
+        return _held(job, observed, child, now)
     if child.condition("Complete") or child.condition("Failed"):
         message = f"Job {child.name} has ended; its result is being read."
         return State(Phase.RUNNING, Reason.RUNNING, message, moving=True, look_again=RESULT_RETRY_SECONDS)
@@ -73,17 +73,25 @@ def _ending(observed: Observed, child: JobView) -> State | None:
     return State(Phase.RUNNING, Reason.NOT_RUNNING, message, moving=True)
 
 
-def _held(job: AlignmentJob, observed: Observed, child: JobView) -> State:
+def _held(job: AlignmentJob, observed: Observed, child: JobView, now: datetime) -> State:
     """The Job is suspended: by the user, or by the queue."""
     stopping = sum(not pod.ended for pod in observed.own_pods)
     tail = f" {stopping} pods are still stopping." if stopping > 1 else " A pod is still stopping." if stopping else ""
-    if job.spec.suspend and not job.spec.queue_name:
-        return suspended(f"Run {child.run} is suspended; set spec.suspend to false to go on.{tail}")
+    if job.spec.suspend and admission.may_suspend(job, observed):
+        again = f"wait in queue {job.spec.queue_name} again" if job.spec.queue_name else "go on"
+        return suspended(f"Run {child.run} is suspended; set spec.suspend to false to {again}.{tail}")
     if job.spec.queue_name:
-        message = f"Run {child.run} waits in queue {job.spec.queue_name}.{tail}"
-        facts = {ConditionType.QUEUED: Fact(True, Reason.WAITING_IN_QUEUE, message)}
-        return State(Phase.QUEUED, Reason.WAITING_IN_QUEUE, message, facts=facts)
+        return _queued(admission.standing(job, observed, child, now), tail)
     return State(Phase.STARTING, Reason.STARTING, f"Run {child.run} is being resumed.{tail}", moving=True)
+
+
+def _queued(standing: admission.Standing, tail: str) -> State:
+    if standing.reason == Reason.ADMITTED:
+        return State(Phase.STARTING, Reason.STARTING, standing.message + tail, moving=True)
+    message = standing.message + tail
+    phase = Phase.QUEUED if standing.condition is ConditionType.QUEUED else Phase.SUSPENDED
+    facts = {standing.condition: Fact(True, standing.reason, message)}
+    return State(phase, standing.reason, message, standing.ready, look_again=standing.look_again, facts=facts)
 
 
 def _obstructed(obstacle: obstacles.Obstacle, look_again: float | None) -> State:

@@ -22,6 +22,7 @@ from aiohttp import web
 from . import handlers, probes
 from .certificates import Certificates
 from .cluster import Cluster, connect
+from .kueue import Workloads
 from .leader import Lease
 from .metrics import Metrics
 from .probes import Health
@@ -50,6 +51,7 @@ class Process:
         self._health = Health(settings.resync_seconds)
         self._lease = Lease(cluster, settings.namespace, settings.lease_name, _identity(), settings.lease_seconds)
         self._resync = Resync(self._store, cluster, settings, self._metrics, self._queue.add)
+        self._workloads = Workloads(self._store, cluster, settings, self._queue.add)
         url = settings.progress.url
         secret = f"{settings.lease_name}-tls"
         self._certificates = Certificates(cluster, settings.namespace, secret, url) if url else None
@@ -86,7 +88,12 @@ class Process:
 
     def _parts(self) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
         # kopf last: it takes every task that was made after its own for one of its own, and ends it when it stops.
-        return (("resync", self._resync_forever()), ("leader", self._lead()), ("watches", self._watch()))
+        return (
+            ("resync", self._resync_forever()),
+            ("workloads", self._workloads.follow()),
+            ("leader", self._lead()),
+            ("watches", self._watch()),
+        )
 
     async def _watch(self) -> None:
         others = asyncio.all_tasks()
@@ -119,6 +126,7 @@ class Process:
 
     async def _resync_once(self) -> None:
         await self._resync.run()
+        await self._workloads.refresh()
         self._health.synced()
 
     async def _resync_forever(self) -> None:

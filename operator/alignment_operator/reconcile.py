@@ -20,7 +20,7 @@ from .api.constants import API_VERSION, KIND
 from .children import Children, NotYet
 from .cluster import Cluster
 from .problems import SpecProblem
-from .resources import ALIGNMENT_JOBS, CLAIMS, JOBS, Resource
+from .resources import ALIGNMENT_JOBS, CLAIMS, JOBS, WORKLOADS, Resource
 from .runs import Decision, decide
 from .settings import Settings
 from .status import StatusResult, compute
@@ -175,6 +175,10 @@ class Reconciler:
             self._keep(JOBS, await self._cluster.patch(JOBS, child.namespace, child.name, patch))
 
     def _keep(self, resource: Resource, written: Object) -> None:
+        if decision.workload and (workload := observed.workload):
+            patch = decision.workload | {"metadata": {"uid": workload.uid}}
+            served = replace(WORKLOADS, api=workload.api)
+            self._keep(WORKLOADS, await self._cluster.patch(served, workload.namespace, workload.name, patch))
         """Put what we wrote into the store; whom it concerns looks again, for the watch will find nothing new."""
         for key in self._store.put(resource, written):
             self._enqueue(key)

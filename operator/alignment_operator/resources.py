@@ -38,6 +38,7 @@ CLAIMS = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICES = Resource("v1", "services", "Service")
 EVENTS = Resource("v1", "events", "Event")
 SECRETS = Resource("v1", "secrets", "Secret")
+WORKLOADS = Resource("kueue.x-k8s.io/v1beta2", "workloads", "Workload")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 
 _BY_KIND = {r.kind: r for r in (ALIGNMENT_JOBS, JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, SECRETS, LEASES)}

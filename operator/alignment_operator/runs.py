@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import jobs
+from . import admission, jobs
 from .api.alignmentjob import AlignmentJob
 from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, ConditionType, Reason
 from .observed import JobView, Observed, PodView, parse_time
@@ -30,6 +30,7 @@ class Decision:
     stop_run      a live run that must end before the next one: its Job is deleted
     delete_child  `ttlSecondsAfterFinished` is over: delete the Job (the terminal status is stored)
     patch         merge patch for the live Job: suspend, backoffLimit, activeDeadlineSeconds, queue and priority labels
+    workload      merge patch for the Job's Kueue Workload: spec.active, after spec.suspend
     waiting       why no Job is made now (a reason constant of api.alignmentjob), with `message` for people
     problem       what makes this spec impossible; no Job is made
     output_path   of the run that starts now; None: unchanged
@@ -44,6 +45,7 @@ class Decision:
     stop_run: int | None = None
     delete_child: bool = False
     patch: dict[str, Any] = field(default_factory=dict)
+    workload: dict[str, Any] = field(default_factory=dict)
     waiting: str | None = None
     message: str = ""
     problem: SpecProblem | None = None
@@ -66,7 +68,7 @@ def decide(
     if run and status.rerun == job.spec.rerun and ended(job):
         return _finished(job, observed.job, now)
     if observed.job is not None and run:
-        return _live(job, observed.job)
+        return _live(job, observed, observed.job)
     if status.job_name:
         return _restart(job, observed)
     return _begin(job, observed, settings, max(run, 1), refused)
@@ -117,6 +119,9 @@ def _restart(job: AlignmentJob, observed: Observed) -> Decision:
     run, rerun = job.status.run or 0, job.status.rerun
     if blocked := _blocked(observed.pods):
         return Decision(run, rerun, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
+    if job.spec.suspend and job.spec.queue_name:  # a new Job would have a new Workload, which the queue may admit
+        message = "spec.suspend is true; the run's Job is made again when it is not."
+        return Decision(run, rerun, waiting=Reason.SUSPENDED_BY_USER, message=message)
     return Decision(run, rerun, start=True)
 
 
@@ -133,12 +138,14 @@ def _replace_run(job: AlignmentJob, observed: Observed, settings: Settings, refu
     return _begin(job, upstream_only, settings, old + 1, refused)
 
 
-def _live(job: AlignmentJob, child: JobView) -> Decision:
+def _live(job: AlignmentJob, observed: Observed, child: JobView) -> Decision:
     run, rerun = job.status.run or 0, job.status.rerun
     if child.deleting:
         message = f"Job {child.name} is being deleted."
         return Decision(run, rerun, waiting=Reason.WAITING_FOR_PODS, message=message, look_again=POD_CHECK_SECONDS)
-    return Decision(run, rerun, patch={} if finished(child) else _patch(job, child))
+    if finished(child):
+        return Decision(run, rerun)
+    return Decision(run, rerun, patch=_patch(job, child), workload=admission.workload_patch(job, observed))
 
 
 def _finished(job: AlignmentJob, child: JobView | None, now: datetime) -> Decision:

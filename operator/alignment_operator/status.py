@@ -56,7 +56,7 @@ def compute(
         "method": _method(job),
         "phase": stage.phase.value,
         "conditions": conditions.write(stage.facts, job.status.conditions, job.metadata.generation, now),
-        "warnings": _warnings(job, observed.job, decision, over, end, settings),
+        "warnings": _warnings(job, observed, decision, over, end, settings),
         "failure": stage.failure,
         **_run(job, observed.job, decision, end, stage, settings),
     }
@@ -155,7 +155,7 @@ def _dump(runs: list[Any] | None) -> list[dict[str, Any]]:
 
 def _warnings(
     job: AlignmentJob,
-    child: JobView | None,
+    observed: Observed,
     decision: Decision,
     over: Condition | None,
     end: outcome.Outcome | None,
@@ -166,4 +166,4 @@ def _warnings(
     if over:  # its pods, and with them what the trainer found, may be gone
         return list(job.status.warnings or ())
     findings = (end.said or {}).get("findings") or () if end else ()
-    return [*unwise.warnings(job, child, settings), *(str(finding) for finding in findings)][:32]
+    return [*unwise.warnings(job, observed, settings), *(str(finding) for finding in findings)][:32]

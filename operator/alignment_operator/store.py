@@ -23,7 +23,9 @@ from .observed import (
     project_pod,
     project_upstream,
 )
-from .resources import ALIGNMENT_JOBS, EVENTS, JOBS, PODS, Resource
+from .resources import ALIGNMENT_JOBS, EVENTS, JOBS, PODS, WORKLOADS, Resource
+from .views import Kueue, WorkloadView
+from .workloads import alignment_job_of, project_workload
 
 Object = dict[str, Any]
 V = TypeVar("V")
@@ -86,11 +88,14 @@ class Store:
         self._jobs: Table[Object] = Table()
         self._children: Table[JobView] = Table()
         self._pods: Table[PodView] = Table()
+        self._workloads: Table[WorkloadView] = Table()
+        self._kueue: dict[str | None, Kueue] = {}
         self._events: OrderedDict[tuple[Key, str], JobEvent] = OrderedDict()
         self._projections: dict[Resource, tuple[Table[Any], Callable[[Object], Any]]] = {
             ALIGNMENT_JOBS: (self._jobs, _trimmed),
             JOBS: (self._children, project_job),
             PODS: (self._pods, project_pod),
+            WORKLOADS: (self._workloads, project_workload),
         }
 
     def event(self, resource: Resource, event: Object) -> list[Key]:
@@ -130,6 +135,14 @@ class Store:
         ]
         return [owner for key in missing if (owner := table.drop(key, version))]
 
+    def found_kueue(self, namespace: str | None, kueue: Kueue) -> list[Key]:
+        """Whether Workloads are there, in a namespace or (None) all; returns the AlignmentJobs concerned."""
+        before, self._kueue[namespace] = self._kueue.get(namespace), kueue
+        if before is kueue:
+            return []
+        queued = (key for key, row in self._jobs.rows.items() if row[2].get("spec", {}).get("queueName"))
+        return [key for key in queued if namespace in (None, key.namespace)]
+
     def deleting(self, child: JobView) -> None:
         """We asked for this Job's deletion: take it as under way until the watch shows what became of it."""
         key = Key(child.namespace, child.name)
@@ -159,14 +172,21 @@ class Store:
         """What is known of that run, with pods of an earlier AlignmentJob of this name: they write the same folder."""
         child = self.child(key, run)
         pods = sorted((pod for pod in self._pods.of(key) if pod.run == run), key=lambda pod: (pod.index, pod.name))
+        ours = child if child and child.owner_uid == uid else None
+        kueue = self._kueue.get(None) or self._kueue.get(key.namespace, Kueue.UNKNOWN)
         return Observed(
-            job=child if child and child.owner_uid == uid else None,
+            job=ours,
+            workload=self._workload(key, ours) if kueue is Kueue.PRESENT else None,
+            kueue=kueue,
             pods=tuple(pods),
             events=tuple(
                 e for (job, _), e in self._events.items() if job == (key.namespace, child_name(key.name, run))
             ),
             upstream=self._upstream(key),
         )
+
+    def _workload(self, key: Key, child: JobView | None) -> WorkloadView | None:
+        return next((w for w in self._workloads.of(key) if child and w.job_uid == child.uid), None)
 
     def _upstream(self, key: Key) -> UpstreamView | None:
         name = _from_job(self._jobs.get(key) or {})
@@ -203,6 +223,9 @@ def _version(obj: Object) -> int:
 def _owner(resource: Resource, obj: Object) -> Key | None:
     if resource is ALIGNMENT_JOBS:
         return _key(obj)
+    if resource is WORKLOADS:
+        parent = alignment_job_of(obj)
+        return Key(obj["metadata"]["namespace"], parent) if parent else None
     name = (obj["metadata"].get("labels") or {}).get(JOB_LABEL)
     return Key(obj["metadata"]["namespace"], name) if name else None
 

@@ -10,7 +10,7 @@ from .api.constants import ReferenceStrategy
 from .overlay import digest
 from .recipe import WITH_REFERENCE, method_of, strategy
 from .settings import Settings
-from .views import JobView
+from .views import Kueue, Observed
 
 SHORT_GRACE_SECONDS = 30
 LORA_ONLY = (
@@ -25,11 +25,11 @@ LORA_ONLY = (
 FOUR_BIT_ONLY = ("bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage")
 
 
-def warnings(job: AlignmentJob, child: JobView | None, settings: Settings) -> list[str]:
+def warnings(job: AlignmentJob, observed: Observed, settings: Settings) -> list[str]:
     """Sentences, each with the field to change, in a fixed order."""
     spec = job.spec
     found = [sentence for check in CHECKS for sentence in check(spec)]
-    return [*found, *_platform(spec, settings), *_next_run(job, child)]
+    return [*found, *_platform(spec, settings), *_live_run(job, observed)]
 
 
 def _precision(spec: Spec) -> Iterator[str]:
@@ -106,13 +106,15 @@ def _platform(spec: Spec, settings: Settings) -> Iterator[str]:
         yield "The queue counts only what is requested: set spec.resources.requests for CPU and memory."
 
 
-def _next_run(job: AlignmentJob, child: JobView | None) -> Iterator[str]:
-    """A rule cannot compare opaque content, so a change of podTemplate is let through; live pods have the old one."""
-    if child and job.spec.queue_name and job.spec.suspend:
+def _live_run(job: AlignmentJob, observed: Observed) -> Iterator[str]:
+    """What does not reach the run that is there."""
+    child = observed.job
+    if child and job.spec.queue_name and job.spec.suspend and observed.kueue is Kueue.FORBIDDEN:
         yield (
-            "spec.suspend does not stop a run that is in a queue already: "
-            "set spec.active of its Kueue Workload to false."
+            "spec.suspend does not stop a run that is in a queue, for the operator has no rights on Kueue's Workloads: "
+            "set spec.active of its Workload to false, or the chart's rbac.kueue to true."
         )
+    # A rule cannot compare opaque content, so a change of podTemplate is let through; live pods have the old one.
     if child and child.template_digest and child.template_digest != digest(job.spec.pod_template):
         yield "spec.podTemplate was changed; it acts from the next run: change spec.rerun to start one."
 

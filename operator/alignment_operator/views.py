@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from .api.constants import CONTAINER
@@ -157,5 +158,45 @@ class Observed:
 
     @property
     def own_pods(self) -> tuple[PodView, ...]:
+class Kueue(StrEnum):
+    """Whether the API server has Kueue's Workloads for us."""
+
+    UNKNOWN = "Unknown"  # not asked yet
+    ABSENT = "Absent"  # Kueue is not installed
+    FORBIDDEN = "Forbidden"  # it is, and the operator may not read its Workloads
+    PRESENT = "Present"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadView:
+    """The Kueue Workload of a child Job: where it stands in its queue.
+
+    `api`: the version it was read in (`kueue.x-k8s.io/v1beta2`). `active`: `spec.active`, and `set_by_us` whether the
+    operator wrote it last. `checks`: what its pending admission checks say.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    api: str
+    job_name: str = ""
+    job_uid: str = ""
+    queue_name: str = ""
+    active: bool = True
+    set_by_us: bool = False
+    checks: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type, true or false."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+    def true(self, kind: str) -> bool:
+        found = self.condition(kind)
+        return found is not None and found.status == "True"
+
+
         """The pods of this very Job: one that was deleted by hand and made again has its predecessor's beside them."""
         return tuple(pod for pod in self.pods if self.job is None or pod.job_uid in ("", self.job.uid))
+    workload: WorkloadView | None = None
+    kueue: Kueue = Kueue.UNKNOWN

@@ -73,9 +73,9 @@ STAGES = [
         observed(Job().queued()),
         RUN,
         {"queueName": "gpus", "suspend": True},
-        "Queued",
-        ("True", "WaitingInQueue"),
-        id="in-a-queue-suspend-is-the-queues",
+        "Suspended",
+        ("True", "SuspendedByUser"),
+        id="suspended-in-a-queue",
     ),
     pytest.param(
         observed(),

@@ -10,6 +10,7 @@ import pytest
 from alignment_operator.overlay import digest
 from alignment_operator.settings import Settings
 from alignment_operator.unwise import warnings
+from alignment_operator.views import Observed
 from tests.unit.operator.builders import CLAIM, Job, alignment_job
 
 SOUND: dict[str, Any] = {
@@ -23,7 +24,7 @@ def found(**spec: Any) -> list[str]:
     merged = {
         name: {**SOUND.get(name, {}), **value} if isinstance(value, dict) else value for name, value in spec.items()
     }
-    return warnings(alignment_job(**{**SOUND, **merged}), None, Settings())
+    return warnings(alignment_job(**{**SOUND, **merged}), Observed(), Settings())
 
 
 def test_a_sound_spec_is_not_warned_about() -> None:
@@ -79,7 +80,7 @@ def test_a_changed_pod_template_is_said_to_act_from_the_next_run() -> None:
     template = {"spec": {"nodeSelector": {"pool": "a"}}}
     job = alignment_job(**SOUND, podTemplate=template)
     child = replace(Job().view(), template_digest=digest(job.spec.pod_template))
-    assert warnings(job, child, Settings()) == []
+    assert warnings(job, Observed(child), Settings()) == []
     changed = alignment_job(**SOUND, podTemplate={"spec": {"nodeSelector": {"pool": "b"}}})
-    (warning,) = warnings(changed, child, Settings())
+    (warning,) = warnings(changed, Observed(child), Settings())
     assert "spec.rerun" in warning

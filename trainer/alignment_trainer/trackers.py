@@ -60,6 +60,7 @@ def places(folder: str, environment: Mapping[str, str]) -> dict[str, str]:
         "TENSORBOARD_LOGGING_DIR": os.path.join(folder, "tensorboard"),
         "WANDB_DIR": folder,
         "MLFLOW_TRACKING_URI": f"file:{os.path.join(folder, 'mlruns')}",
+        "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 wants a database otherwise, and SQLite wants more than NFS has
         "TRACKIO_DIR": os.path.join(folder, "trackio"),
     }
     if not environment.get("WANDB_API_KEY"):

@@ -35,4 +35,5 @@ def test_an_unknown_tracker_names_the_known_ones():
 def test_every_tracker_is_told_a_place_below_the_folder(key, mode):
     places = trackers.places("/output/run/tracking", key)
     assert places.pop("WANDB_MODE", None) == mode
+    assert places.pop("MLFLOW_ALLOW_FILE_STORE") == "true"
     assert all(value.removeprefix("file:").startswith("/output/run/tracking") for value in places.values())

@@ -119,16 +119,19 @@ def _use(receipt: Mapping[str, Any], adapter: bool) -> str:
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
-    """The last logged values."""
-    rows = [f"| {name} | {metrics[name]:.4g} |" for name in SHOWN if name in metrics]
+    """The last logged values; of the accuracies that of the rewards, where there are rewards."""
+    shown = [name for name in SHOWN if name in metrics]
+    if "rewards/accuracies" in metrics:
+        shown = [name for name in shown if "token_accuracy" not in name]
+    rows = [f"| {name} | {metrics[name]:.4g} |" for name in shown]
     return "\n".join(["| last value of | |", "|---|---|", *rows]) if rows else "None was logged."
 
 
 def _recipe(receipt: Mapping[str, Any]) -> str:
     recipe = {name: value for name, value in receipt["configuration"]["recipe"].items() if name not in _HERE}
     return (
-        f"What was set beside model and data; `trl {receipt['method']} --config` reads it. Every other setting, with "
-        "seeds, versions, hardware and digests, is in `report/receipt.json` of the run's output.\n\n"
+        "What was set beside model and data, in TRL's words. Every other setting, with seeds, versions, hardware and "
+        "digests, is in `report/receipt.json` of the run's output.\n\n"
         f"```yaml\n{yaml.safe_dump(recipe, sort_keys=False)}```"
     )
 

@@ -94,18 +94,25 @@ def get_reference_model(run: RunConfig, model_args: ModelConfig, training_args: 
     Strategies: SharedAdapter (None; needs an adapter), Precomputed (None, or the own model for one pass), Resident (a
     second model). Auto is SharedAdapter with an adapter, else Resident; an own model makes it Resident.
     """
-    strategy, own = run.referenceModel.strategy, run.referenceModel.model
-    has_adapter = model_args.use_peft or run.adapterNameOrPath is not None
-    if strategy == "SharedAdapter":
-        _check_shared_adapter(has_adapter, own)
-    if strategy == "Auto" and not own and (has_adapter or training_args.precompute_ref_log_probs):
+    if not needs_second_model(run, model_args, training_args):
         return None
-    if strategy == "SharedAdapter" or (strategy == "Precomputed" and not own):
-        return None
+    own = run.referenceModel.model
     reference_args, trust_remote_code = reference_model_args(model_args, training_args, own)
     section = "spec.referenceModel.model" if own else "spec.model"
     reference = get_model(reference_args, training_args, section, trust_remote_code=trust_remote_code)
     return reference.eval().requires_grad_(False)
+
+
+def needs_second_model(run: RunConfig, model_args: ModelConfig, training_args: MethodConfig) -> bool:
+    """Whether the reference has weights of its own. Raises UserError (SharedAdapter with nothing to share)."""
+    strategy, own = run.referenceModel.strategy, run.referenceModel.model
+    has_adapter = model_args.use_peft or run.adapterNameOrPath is not None
+    if strategy == "SharedAdapter":
+        _check_shared_adapter(has_adapter, own)
+        return False
+    if strategy == "Auto":
+        return bool(own) or not (has_adapter or training_args.precompute_ref_log_probs)
+    return strategy == "Resident" or bool(own)
 
 
 def reference_model_args(

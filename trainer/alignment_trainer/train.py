@@ -70,7 +70,8 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
     from transformers import set_seed
     from trl import get_peft_config
 
-    from .models import check_same_vocabulary, get_adapted_model, get_model, get_processing_class, get_reference_model
+    from .models import get_adapted_model, get_model, get_processing_class
+    from .reference import reference_arguments
 
     model_args, training_args, method = config.model_args, config.training_args, config.method
     set_seed(training_args.seed)  # a new head (reward) is random
@@ -80,8 +81,7 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
         model = get_adapted_model(model, config.run.adapterNameOrPath)
     reference = {}
     if method.has_reference:
-        reference["ref_model"] = get_reference_model(config.run, model_args, training_args)
-        check_same_vocabulary(reference["ref_model"], processing_class)
+        reference = reference_arguments(config, processing_class)
         if training_args.precompute_ref_log_probs:
             lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from .exits import DataError
 from .fast import optimized_for
+from .precompute import PrecomputesReference
+from .resuming import ResumesAdapter
 
 
 class CountsRows:
@@ -102,5 +104,6 @@ def pair_lengths(dataset: Any, max_length: int | None) -> list[int]:
 def extend(trainer_class: type) -> type:
     """TRL's trainer class with these additions, under its own name (TRL writes it into the model card)."""
     rows = CountsRows if hasattr(trainer_class, "_prepare_dataset") else DropsLostCompletions
-    additions = (rows, GroupsPairsByLength, optimized_for(trainer_class))
+    reference: tuple[type, ...] = (PrecomputesReference,) if hasattr(trainer_class, "_precompute_ref_logps") else ()
+    additions = (*reference, rows, GroupsPairsByLength, ResumesAdapter, optimized_for(trainer_class))
     return type(trainer_class.__name__, (*additions, trainer_class), {"__module__": __name__})

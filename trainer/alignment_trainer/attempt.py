@@ -21,12 +21,13 @@ from .pace import Pace, peak_memory_bytes
 from .progress import Progress
 from .report.history import of_whole_run
 from .reports import Reports
+from .resuming import owes_evaluation
 from .run_config import RunConfig
-from .saving import AtomicSaving
+from .saving import AtomicSaving, save_amid_evaluation
 from .stopping import Stop
 
 TRAINED = "trained"
-AT_ONCE = ("Loading", "Precomputing", "Evaluating", "Merging", "Pushing")  # phases that SIGTERM ends at once
+AT_ONCE = ("Loading", "Precomputing", "Merging", "Pushing")  # phases that SIGTERM ends at once
 
 
 class RunningAttempt:
@@ -52,7 +53,7 @@ class RunningAttempt:
     def phase(self, phase: Phase) -> None:
         stepping = phase in ("Training", "Evaluating", "Saving") and self.pace.steps > 0 and not self.training_over
         self.tell(phase=phase, stepping=stepping, urgent=True)
-        nothing_to_lose = phase in AT_ONCE or (phase == "Training" and self.pace.steps == 0)
+        nothing_to_lose = phase in AT_ONCE or (phase in ("Training", "Evaluating") and self.pace.steps == 0)
         self.stop.interruptible(nothing_to_lose, phase)
 
     def already_trained(self) -> bool:
@@ -157,6 +158,8 @@ class Events(TrainerCallback):
         resumed = self.attempt.resumed
         if resumed and hasattr(self.trainer, "_total_train_tokens"):  # TRL restarts its counter at 0
             self.trainer._total_train_tokens = resumed.facts.get("totalTrainTokens", 0)
+        if resumed:
+            args.eval_on_start = owes_evaluation(args, state)
         self.attempt.tell(step=state.global_step, totalSteps=state.max_steps)
         self.attempt.phase("Evaluating" if args.eval_on_start else "Training")
         self.attempt.pace.begin(state.global_step)
@@ -202,6 +205,11 @@ class Events(TrainerCallback):
         if self.attempt.facts.get("phase") != "Evaluating":
             self.attempt.phase("Evaluating")
         self.attempt.tell(evaluatedAt=time.monotonic())  # a sign of life for the hang watch
+        if self.attempt.pace.steps and group.any_of(self.attempt.stop.requested):
+            self.attempt.stopping = True
+            save_amid_evaluation(self.trainer)
+            where = f"checkpoint at step {state.global_step} of {state.max_steps}"
+            raise exits.Preempted(f"Stopped by SIGTERM while evaluating; {where}.")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.attempt.phase("Training")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,3 +58,13 @@ class AtomicSaving:
         wants_all = self.attempt.stopping or not self.trainer.args.save_only_model
         complete = checkpoint.complete(path.parent)
         return not wants_all or any(found.path == path and found.resumable for found in complete)
+
+
+def save_amid_evaluation(trainer: Any) -> None:
+    """Log and save the step that is being evaluated: a stop neither waits for an evaluation nor loses steps to it."""
+    trainer.model.train()  # TRL's log takes the mode for the question which metrics are meant
+    trainer.control.should_log = trainer.control.should_save = True
+    trainer.control.should_evaluate = False
+    trainer._maybe_log_save_evaluate(
+        trainer._tr_loss, None, trainer.model_wrapped, None, trainer.state.epoch, None, time.time()
+    )

@@ -80,7 +80,7 @@ def test_sigterm_while_loading_ends_at_once(new_run):
     assert "lastCheckpointStep" not in pod.message
 
 
-def test_sigterm_while_evaluating_ends_at_once_and_progress_tells_the_phases(new_run, operator):
+def test_sigterm_while_evaluating_saves_at_once_and_progress_tells_the_phases(new_run, operator):
     environment = {"KUBEFLOW_TRAINER_SERVER_URL": operator.url}
     run = new_run(
         environment=environment,
@@ -102,7 +102,9 @@ def test_sigterm_while_evaluating_ends_at_once_and_progress_tells_the_phases(new
         time.sleep(0.005)
     pod.terminate()
     assert pod.wait(60) == 75
-    assert pod.message["lastCheckpointStep"] % 3 == 0
+    stopped_at = pod.message["step"]
+    assert stopped_at % 4 == 0
+    assert pod.message["lastCheckpointStep"] == stopped_at == run.checkpoints()[-1], "no step is lost"
     assert "while evaluating" in pod.message["message"]
     assert len(run.checkpoints()) <= 2
     assert phases(operator)[:2] == ["Loading", "Training"]

@@ -2,18 +2,23 @@
 
     python -m tests.contract.trainer.memory_cells     # prints the table of docs/memory.md
 
-Each cell is a run of the real trainer on a random model, two steps of DPO. `MemTracker` (torch.distributed._tools)
-counts every tensor's storage from the second step's begin, when the optimizer has its states, to its end.
+Each cell is a run of the real trainer on a random model, two steps of DPO. Every storage of a tensor is counted from
+the second step's begin, when the optimizer has its states, to its end.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from transformers import TrainerCallback
 
 from alignment_trainer.config import load_config
@@ -66,52 +71,84 @@ CELLS = (
 
 @dataclass
 class Counted:
-    """Bytes of one run. `kept`: activations at the peak, `temporary`: what passes."""
+    """Bytes of one run."""
 
     weights: int = 0
     reference: int = 0
     gradients: int = 0
     optimizer: int = 0
     peak: int = 0
-    kinds: dict[str, int] | None = None
+
+
+class LiveStorages(TorchDispatchMode):
+    """The bytes of all storages that are alive, those of `tensors` from the start, and the most there were.
+
+    torch's own MemTracker (torch.distributed._tools) counts like this, but fails on parameters without gradients.
+    """
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.alive: dict[int, int] = {}
+        self.now = self.peak = 0
+        for tensor in tensors:
+            self._see(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, self._see, result)
+        return result
+
+    def _see(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.alive:
+            self.alive[key] = size
+            self.now += size
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._gone, key)
+
+    def _gone(self, key: int) -> None:
+        self.now -= self.alive.pop(key, 0)
 
 
 class Count(TrainerCallback):
     """Counts in the second step."""
 
     def __init__(self, trainer: Any) -> None:
-        self.trainer, self.counted, self.tracker = trainer, Counted(), None
+        self.trainer, self.counted = trainer, Counted()
+        self.storages: LiveStorages | None = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        from torch.distributed._tools.mem_tracker import MemTracker
-
         if state.global_step == 1:
-            self.tracker = MemTracker()
-            models = [self.trainer.model, *filter(None, [getattr(self.trainer, "ref_model", None)])]
-            constants = [tensor for model in models for tensor in quantization_constants(model)]
-            self.tracker.track_external(*models, inner(self.trainer.optimizer), *constants)
-            self.tracker.__enter__()
+            self.counted.weights = size_of(self.tensors(self.trainer.model))
+            self.counted.reference = size_of(self.tensors(self.reference))
+            tensors = [*self.tensors(self.trainer.model), *self.tensors(self.reference), *self.states()]
+            self.storages = LiveStorages(tensors)
+            self.storages.__enter__()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.counted.gradients = size_of(p.grad for p in self.trainer.model.parameters() if p.grad is not None)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.tracker is None:
-            return
-        self.tracker.__exit__(None, None, None)
-        snapshot = next(iter(self.tracker.get_tracker_snapshot("peak").values()))
-        self.counted.kinds = {str(getattr(kind, "value", kind)): size for kind, size in snapshot.items()}
-        self.counted.peak = self.counted.kinds["Total"]
-        states = inner(self.trainer.optimizer).state.values()
-        self.counted.optimizer = size_of(value for state in states for value in state.values() if hasattr(value, "untyped_storage"))
-        self.counted.weights = model_size(self.trainer.model)
-        self.counted.reference = model_size(getattr(self.trainer, "ref_model", None))
-        self.tracker = None
+        if self.storages is not None:
+            self.storages.__exit__(None, None, None)
+            self.counted.peak = self.storages.peak
+            self.counted.optimizer = size_of(self.states())
+
+    @property
+    def reference(self) -> Any:
+        return getattr(self.trainer, "ref_model", None)
+
+    def states(self) -> list[torch.Tensor]:
+        return states(getattr(self.trainer.optimizer, "optimizer", self.trainer.optimizer))  # inside accelerate's
+
+    @staticmethod
+    def tensors(model: Any) -> list[torch.Tensor]:
+        return [] if model is None else [*model.parameters(), *quantization_constants(model)]
 
 
-def inner(optimizer: Any) -> Any:
-    """The torch optimizer inside accelerate's."""
-    return getattr(optimizer, "optimizer", optimizer)
+def states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
 
 
 def size_of(tensors: Any) -> int:
@@ -126,7 +163,9 @@ def quantization_constants(model: Any) -> list[Any]:
     for parameter in model.parameters():
         state = getattr(parameter, "quant_state", None)
         for part in (state, getattr(state, "state2", None)):
-            found += [getattr(part, name) for name in ("absmax", "code", "offset") if getattr(part, name, None) is not None]
+            found += [
+                getattr(part, name) for name in ("absmax", "code", "offset") if getattr(part, name, None) is not None
+            ]
     for module in model.modules():
         scales = getattr(getattr(module, "state", None), "SCB", None)
         scales = scales if scales is not None else getattr(getattr(module, "weight", None), "SCB", None)
@@ -134,68 +173,56 @@ def quantization_constants(model: Any) -> list[Any]:
     return found
 
 
-def model_size(model: Any) -> int:
-    return 0 if model is None else size_of([*model.parameters(), *quantization_constants(model)])
-
-
-class Measured(NoLifecycle):
-    """A run that counts."""
-
-    def callbacks(self, trainer: Any) -> list[TrainerCallback]:
-        self.count = Count(trainer)
-        return [self.count]
-
-
-def model_folder(root: Path) -> Path:
-    """A random Llama of 8 layers, 256 wide, grouped heads: small, and its layers are not dwarfed by its head."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+def model_folder(root: Path, architecture: str = "Llama", **sizes: Any) -> Path:
+    """A random Llama, 256 wide, with grouped heads: small, and its layers are not dwarfed by its head."""
+    import transformers
 
     from tests.tiny import tiny_tokenizer
 
     tokenizer = tiny_tokenizer()
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(root)
+    usual = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "tie_word_embeddings": False}
+    usual |= {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": len(tokenizer)}
+    usual |= {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id", "bos_token_id")}
+    config = getattr(transformers, f"{architecture}Config")(**{**usual, **sizes})
+    getattr(transformers, f"{architecture}ForCausalLM")(config).save_pretrained(root)
     tokenizer.save_pretrained(root)
     return root
 
 
-def long_rows(n: int = 8) -> list[dict[str, Any]]:
-    """Pairs whose chosen side is cut at every max_length and whose rejected side is padded."""
-    return [{"prompt": "what is the sky", "chosen": "blue " * 600, "rejected": "water is cold " * (4 + row)} for row in range(n)]
+def rows(rejected: str) -> list[dict[str, Any]]:
+    """Pairs whose chosen side is cut at every max_length of a cell."""
+    return [{"prompt": "what is the sky", "chosen": "blue " * 400, "rejected": rejected} for _ in range(8)]
 
 
 class Calibration:
-    """Cells on one model and one dataset."""
+    """Cells on one model, with a batch that is padded (as sdpa's mask wants it) and one that is full."""
 
-    def __init__(self, root: Path, length: int = 256, batch: int = 2) -> None:
+    def __init__(self, root: Path, length: int = 160, batch: int = 2, **sizes: Any) -> None:
         self.bench = Bench(root)
-        self.bench.model = model_folder(root / "calibration-model")
+        self.bench.model = model_folder(root / "calibration-model", **sizes)
         self.fields = {"max_length": length, "per_device_train_batch_size": batch, "max_steps": 2}
-        self.data = self.bench.rows(long_rows())
+        self.padded, self.full = self.bench.rows(rows("water is cold")), self.bench.rows(rows("hot " * 400))
 
-    def measure(self, cell: Cell, method: str = "dpo", optimizations: dict[str, bool] = STOCK) -> tuple[Estimate, Counted]:
-        """Predict from the two files, then train with them and count."""
-        from alignment_trainer import train
+    def build(
+        self, cell: Cell, optimizations: dict[str, bool] = STOCK, dataset: Path | None = None
+    ) -> tuple[Estimate, Any]:
+        """What is predicted from the two files, and the trainer that they make."""
+        from alignment_trainer.data import load_datasets
+        from alignment_trainer.train import build_trainer
 
-        recipe = self.bench.recipe(dataset_name=str(self.data), **self.fields, **cell.recipe)
-        files = self.bench.files(recipe, method, **cell.run, optimizations=optimizations)
-        predicted = estimate(workload_of(load_config(*files)))
-        lifecycle = Measured()
-        train.run(*files, lifecycle)
-        return predicted, lifecycle.count.counted
+        fields = {"dataset_name": str(dataset or self.padded), **self.fields, **cell.recipe}
+        config = load_config(*self.bench.files(self.bench.recipe(**fields), **cell.run, optimizations=optimizations))
+        predicted = estimate(workload_of(config))
+        return predicted, build_trainer(config, NoLifecycle(), *load_datasets(config))
+
+    def measure(self, *args: Any, **kwargs: Any) -> tuple[Estimate, Counted]:
+        """Predict, then train and count; arguments as of `build`."""
+        predicted, trainer = self.build(*args, **kwargs)
+        count = Count(trainer)
+        trainer.add_callback(count)
+        trainer.train()
+        return predicted, count.counted
 
 
 def row(cell: Cell, predicted: Estimate, counted: Counted) -> str:

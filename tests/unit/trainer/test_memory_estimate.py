@@ -46,14 +46,17 @@ def _workload(request: pytest.FixtureRequest) -> Workload:
     ],
     ids=lambda more: next(iter(more)),
 )
-def test_more_work_never_needs_less_memory(workload: Workload, more: dict[str, Any]) -> None:
-    base = replace(workload, reference=None)
+def test_more_work_needs_more_memory(workload: Workload, more: dict[str, Any]) -> None:
+    base = replace(workload, reference=None, accumulation=2)
     assert estimate(replace(base, **more)).peak > estimate(base).peak
 
 
 @pytest.mark.parametrize("part", ["weights", "adapter", "gradients", "optimizer", "activations"])
 def test_every_part_grows_with_rank_or_stays(part: str) -> None:
-    small, large = (estimate(replace(ADAPTED, adapter=lora(MODEL, rank, "all-linear"), checkpointing=False)).parts[part] for rank in (8, 64))
+    small, large = (
+        estimate(replace(ADAPTED, adapter=lora(MODEL, rank, "all-linear"), checkpointing=False)).parts[part]
+        for rank in (8, 64)
+    )
     assert large == small if part == "weights" else large > small
 
 
@@ -138,12 +141,25 @@ def fields(workload: Workload, budget_gib: float) -> list[str]:
         (FULL, 85, ["spec.referenceModel.strategy: Precomputed"]),
         (replace(ADAPTED, weights=Format(4)), 30, ["spec.model.dtype: bfloat16"]),
         (replace(ADAPTED, batch=32), 26, ["spec.training.perDeviceTrainBatchSize: 8"]),
+        (replace(ADAPTED, checkpointing=False, shared_tokens=900), 50, ["spec.training.gradientCheckpointing: true"]),
+        (replace(ADAPTED, batch=1, length=8192, shared_tokens=6000), 19.5, ["spec.optimizations.packedPairs: true"]),
         (replace(FULL, processes=8), 50, ["spec.training.fsdp: full_shard"]),
         (FULL, 45, ["spec.model.usePeft: true"]),
         (ADAPTED, 13, ["spec.model.loadIn4bit: true"]),
         (FULL, 2, []),
     ],
-    ids=["checkpointing", "precomputed", "bfloat16", "batch", "fsdp", "lora", "4bit", "nothing"],
+    ids=[
+        "checkpointing",
+        "precomputed",
+        "bfloat16",
+        "batch",
+        "checkpointing first",
+        "packing",
+        "fsdp",
+        "lora",
+        "4bit",
+        "nothing",
+    ],
 )
 def test_the_cheapest_change_that_fits_is_named(workload: Workload, budget_gib: float, expected: list[str]) -> None:
     assert fields(workload, budget_gib) == expected

@@ -125,7 +125,7 @@ def test_optimizers_keep_their_bytes_a_parameter(optimizer: str, bytes_a_paramet
 def test_reading_a_model_imports_no_torch(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, LLAMA_8B, headers(LLAMA_8B), shards=4)
     code = (
-        "import sys; from alignment_trainer.memory.model import read_model; from alignment_trainer.memory import estimate;"
+        "import sys, alignment_trainer.memory.estimate; from alignment_trainer.memory.model import read_model;"
         "print(read_model(sys.argv[1]).parameters, 'torch' in sys.modules, 'transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)

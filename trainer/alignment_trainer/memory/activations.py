@@ -39,7 +39,7 @@ def layer(workload: Workload) -> int:
 
 
 def working_set(workload: Workload) -> int:
-    """What the backward pass of one layer has in hand beside what is kept: gradients of the MLP's and norm's tensors."""
+    """What the backward pass of one layer has in hand beside what is kept: gradients of its tensors."""
     model = workload.model
     gradients = 3 * workload.compute_bytes * model.intermediate + 2 * _FP32 * model.hidden
     return workload.tokens * gradients + _dequantized(workload)

@@ -61,7 +61,9 @@ def lora(
     return Adapter(rank, targets, tensors, magnitudes, saved, dropout)
 
 
-def from_file(model: Model, shapes: dict[str, tuple[int, ...]], rank: int, *, dropout: float, frozen_copies: int) -> Adapter:
+def from_file(
+    model: Model, shapes: dict[str, tuple[int, ...]], rank: int, *, dropout: float, frozen_copies: int
+) -> Adapter:
     """The adapter of an adapter_model.safetensors: name -> shape, exactly."""
     lora_names = {name for name in shapes if ".lora_" in name}
     modules = {name.removeprefix("base_model.model.").partition(".lora_")[0] for name in lora_names}
@@ -77,7 +79,7 @@ def from_file(model: Model, shapes: dict[str, tuple[int, ...]], rank: int, *, dr
     )
 
 
-def default_targets(model_type: str) -> str | list[str]:
+def default_targets(model_type: str) -> str | Sequence[str]:
     """PEFT's own choice for an architecture; every linear layer where it has none (PEFT would refuse that)."""
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
 

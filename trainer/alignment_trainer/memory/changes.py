@@ -53,7 +53,7 @@ def changes(workload: Workload) -> Iterator[Change]:
     yield Change("spec.training.fsdp: full_shard", "traffic between the processes", _fsdp)
     optimizer = "spec.training.optim: paged_adamw_8bit"
     yield Change(optimizer, "the optimizer's states have 8 bits and live in host memory", _paged_optimizer)
-    yield from map(lambda length: _shorter(workload.method, length), _shorter_lengths(workload))
+    yield from (_shorter(workload.method, length) for length in _shorter_lengths(workload))
     if workload.adapter is None:
         yield Change("spec.model.usePeft: true, loraTargetModules: [all-linear], dtype: bfloat16", "trains LoRA", _lora)
     yield Change("spec.model.loadIn4bit: true", "the frozen weights have 4 bits", _four_bit)
@@ -61,7 +61,7 @@ def changes(workload: Workload) -> Iterator[Change]:
 
 def _within(workload: Workload, chosen: Sequence[Change], budget: int) -> int | None:
     """The bytes needed after all of `chosen`, if they are within the budget and every change does something."""
-    changed: Workload | None = workload
+    changed = workload
     for change in chosen:
         changed = change.apply(changed) or changed
     if changed == workload:
@@ -112,7 +112,8 @@ def _smaller_batch(size: int) -> Change:
 
 
 def _packed(workload: Workload) -> Workload | None:
-    return replace(workload, packed=True) if workload.method == "dpo" and not workload.packed else None
+    """Saves what pairs are known to share."""
+    return replace(workload, packed=True) if workload.shared_tokens and not workload.packed else None
 
 
 def _fsdp(workload: Workload) -> Workload | None:

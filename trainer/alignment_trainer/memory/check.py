@@ -76,7 +76,9 @@ def cure(workload: Workload, available: int) -> str:
     """The cheapest change that fits, or what is left to do where none does."""
     found = cheapest(workload, available)
     if found is None:
-        return "No change of the recipe suffices: more memory, several GPUs with sharding, or a smaller model is needed."
+        return (
+            "No change of the recipe suffices: more memory, several GPUs with sharding, or a smaller model is needed."
+        )
     return f"The cheapest change that fits: {said(found[0])}. Then it needs about {_gib(found[1])}."
 
 

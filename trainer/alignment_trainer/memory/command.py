@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         workload = workload_of(read_config(options.recipe, options.run, options.method, options.gpu))
+        workload = dataclasses.replace(workload, shared_tokens=options.prompt_tokens)
         budget = _budget(options.gpu)
     except TrainerError as error:
         print(error, file=sys.stderr)
@@ -94,8 +95,10 @@ def _budget(gpu: str | None) -> int:
 def _one_process(recipe: dict[str, Any], method: str, gpu: str | None) -> RunConfig:
     return RunConfig(
         contractVersion=1,
-        method=method,  # type: ignore[arg-type]  # pydantic checks it
-        job=JobReference(namespace="default", name=Path(recipe.get("output_dir", "estimate")).name or "estimate", run=1),
+        method=method,  # pydantic checks it
+        job=JobReference(
+            namespace="default", name=Path(recipe.get("output_dir", "estimate")).name or "estimate", run=1
+        ),
         outputPath=recipe.get("output_dir", "estimate"),
         device="gpu" if gpu else "cpu",
         nodes=1,
@@ -123,4 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", help="run.yaml; without it: one process, no second model but TRL's own")
     parser.add_argument("--gpu", metavar="SIZE", help="memory of one GPU, such as 80GiB; without it: this machine's")
     parser.add_argument("--method", choices=list(METHODS), help="without it and run.yaml: read off the recipe's keys")
+    shared = "tokens of the shortest prompt: a packed pair passes them once; without it: none"
+    parser.add_argument("--prompt-tokens", metavar="N", type=int, default=0, help=shared)
     return parser

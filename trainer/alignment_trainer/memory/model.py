@@ -108,7 +108,9 @@ def read_model(folder_or_name: str, revision: str | None = None, labels: int | N
     else:
         metadata = get_safetensors_metadata(folder_or_name, revision=revision)
     headers = {
-        name: (info.dtype, tuple(info.shape)) for file in metadata.files_metadata.values() for name, info in file.tensors.items()
+        name: (info.dtype, tuple(info.shape))
+        for file in metadata.files_metadata.values()
+        for name, info in file.tensors.items()
     }
     return describe(headers, config, labels)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from .model import Tensor
 
-STEP_COUNTER = 4  # torch's optimizers keep one fp32 scalar for each parameter
+STEP_COUNTER = 4  # torch's optimizers and Adafactor (its RMS) keep one fp32 scalar for each parameter
 _BLOCK_8BIT, _SMALLEST_8BIT = 256, 4096  # bitsandbytes: one fp32 constant a block; smaller tensors stay in fp32
 _QUANTILES_8BIT = 256 * 4
 # Moments that an optimizer keeps for each parameter; what is not named here has Adam's two
@@ -23,7 +23,7 @@ def state_bytes(optimizer: str, trainable: Iterable[tuple[Tensor, int]], device:
     if optimizer.startswith("paged_") and device == "gpu":
         return 0
     if optimizer == "adafactor":
-        return sum(4 * _adafactor_elements(tensor.shape) for tensor, _ in trained)
+        return sum(4 * _adafactor_elements(tensor.shape) + STEP_COUNTER for tensor, _ in trained)
     moments = next((count for name, count in _MOMENTS.items() if name in optimizer), 2)
     if "8bit" in optimizer:
         return sum(_eight_bit(tensor, moments) for tensor, _ in trained) + moments * _QUANTILES_8BIT

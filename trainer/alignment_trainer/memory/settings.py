@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models import local_or_hub, needs_second_model, reference_model_args
-from ..run_config import Optimizations, RunConfig
 from .adapter import Adapter, default_targets, from_file, lora
 from .model import Model, read_model
 from .weights import DTYPE_BYTES, Format
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..methods import MethodConfig
+    from ..run_config import Optimizations
 
 ASSUMED_LENGTH = 1024  # where maxLength sets no limit: TRL's default
 
@@ -33,7 +33,7 @@ def workload_of(config: Config) -> Workload:
         model=model,
         weights=weights,
         method=config.method.name,
-        adapter=_adapter(model, model_args, run),
+        adapter=_adapter(model, config),
         reference=_reference(config, model) if config.method.has_reference else None,
         reference_pass=config.method.has_reference and not args.precompute_ref_log_probs,
         batch=args.per_device_train_batch_size,
@@ -86,7 +86,7 @@ def sharding(fsdp: Any, fsdp_config: Any, deepspeed: Any, processes: int) -> Sha
 
 
 def _zero(deepspeed: dict[str, Any], processes: int) -> Sharding:
-    """ZeRO (Rajbhandari et al. 2020): 1 splits the optimizer, 2 gradients too, 3 weights too; TRL shards only with 3."""
+    """ZeRO (Rajbhandari et al. 2020): stage 1 splits the optimizer, 2 gradients too, 3 weights and reference too."""
     stage = int(deepspeed.get("zero_optimization", {}).get("stage", 0))
     weights, gradients, optimizer = (processes if stage >= least else 1 for least in (3, 2, 1))
     return Sharding(weights, gradients, optimizer, weights, masters=True)
@@ -127,9 +127,12 @@ def _reference(config: Config, model: Model) -> Reference | None:
     return Reference(model, _format(reference_args, config.training_args, model, config.method.name))
 
 
-def _adapter(model: Model, model_args: ModelConfig, run: RunConfig) -> Adapter | None:
-    if run.adapterNameOrPath:
-        return _given_adapter(model, run.adapterNameOrPath, copies=1 if run.method in ("dpo", "kto") else 0)
+def _adapter(model: Model, config: Config) -> Adapter | None:
+    """`disable_dropout` of DPO, KTO, ORPO, CPO and reward (TRL's default) is the adapter's dropout too."""
+    model_args, given = config.model_args, config.run.adapterNameOrPath
+    drops = not getattr(config.training_args, "disable_dropout", False)
+    if given:
+        return _given_adapter(model, given, drops, copies=1 if config.method.has_reference else 0)
     if not model_args.use_peft:
         return None
     return lora(
@@ -137,12 +140,12 @@ def _adapter(model: Model, model_args: ModelConfig, run: RunConfig) -> Adapter |
         model_args.lora_r,
         model_args.lora_target_modules or default_targets(model.model_type),
         dora=model_args.use_dora,
-        dropout=model_args.lora_dropout,
+        dropout=model_args.lora_dropout if drops else 0.0,
         modules_to_save=model_args.lora_modules_to_save or (),
     )
 
 
-def _given_adapter(model: Model, name_or_path: str, copies: int) -> Adapter:
+def _given_adapter(model: Model, name_or_path: str, drops: bool, copies: int) -> Adapter:
     """An adapter that was trained before; TRL keeps a frozen copy of it as the reference."""
     from huggingface_hub import hf_hub_download, parse_local_safetensors_file_metadata
 
@@ -150,8 +153,11 @@ def _given_adapter(model: Model, name_or_path: str, copies: int) -> Adapter:
     if path.is_dir():
         config, file = path / "adapter_config.json", path / "adapter_model.safetensors"
     else:
-        config, file = (Path(hf_hub_download(name_or_path, name)) for name in ("adapter_config.json", "adapter_model.safetensors"))
+        config, file = (
+            Path(hf_hub_download(name_or_path, name)) for name in ("adapter_config.json", "adapter_model.safetensors")
+        )
     described = json.loads(config.read_text(encoding="utf-8"))
     header = parse_local_safetensors_file_metadata(file)
     shapes = {name: tuple(info.shape) for name, info in header.tensors.items()}
-    return from_file(model, shapes, described["r"], dropout=described.get("lora_dropout", 0.0), frozen_copies=copies)
+    dropout = described.get("lora_dropout", 0.0) if drops else 0.0
+    return from_file(model, shapes, described["r"], dropout=dropout, frozen_copies=copies)

@@ -7,8 +7,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
 # Real servers and processes on a busy machine: what fails is tried once more, and shown as RERUN.
 AGAIN := --reruns 1
-# Two files at a time: most of these tests wait for another process's imports. Both must collect in the same order,
-# also where it is a set's: hence the hash seed.
+# Two files at a time: most of these tests wait for another process's imports.
 PARALLEL := -n 2 --dist loadfile
 
 help:  ## list the targets
@@ -86,7 +85,7 @@ unit: setup  ## the pure core
 	$(PYTEST) tests/unit
 
 contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
-	PYTHONHASHSEED=0 $(PYTEST) $(AGAIN) $(PARALLEL) -v tests/contract
+	$(PYTEST) $(AGAIN) $(PARALLEL) -v tests/contract
 
 integration: setup tools  ## the operator against a real API server
 	$(PYTEST) $(AGAIN) -v tests/integration

@@ -37,7 +37,8 @@ class FakeCluster:
         return self._act(f"get {resource.kind} {name}", lambda: self.objects.get((resource.kind, namespace, name)))
 
     async def create(self, resource: Resource, manifest: Object) -> Object:
-        return self._act(f"create {resource.kind} {manifest['metadata']['name']}", lambda: self._create(manifest))
+        name = manifest.get("reason") or manifest["metadata"]["name"]  # an Event's own name is random
+        return self._act(f"create {resource.kind} {name}", lambda: self._create(manifest))
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str | None = None

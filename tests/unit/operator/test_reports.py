@@ -69,6 +69,7 @@ def test_the_whole_report_reaches_status_in_the_schemas_words():
     )
     assert written["progress"] == progress, "the API server would drop what its schema does not have"
     assert progress["run"] == 2
+    assert EXAMPLE["alignment"].keys() == SCHEMA["properties"]["alignment"]["properties"].keys() <= progress.keys()
     assert progress["percentage"] == 35
     assert progress["lastReportTime"] == "2026-11-22T12:00:00Z"
 

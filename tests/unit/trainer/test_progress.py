@@ -84,6 +84,11 @@ def test_the_report_is_the_contracts():
     assert "dataset" not in report["alignment"]
 
 
+def test_every_field_of_the_contract_is_sent():
+    facts = {**FACTS, "lastCheckpointTime": "2026-11-22T06:29:10Z", "findings": ["ZeroMargins: none."]}
+    assert body(facts)["alignment"].keys() == SCHEMA["properties"]["alignment"]["properties"].keys()
+
+
 @pytest.mark.parametrize(
     "facts",
     [

@@ -80,6 +80,14 @@ def batch_numbers(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return {"loss": loss.item(), "grad_norm": norm.item(), "gradients": gradients, **metrics}
 
 
+def logged(trainer: Any, but: tuple[str, ...] = ()) -> list[dict[str, float]]:
+    """What a whole run logs, record by record, without its times and without names that end like one of `but`."""
+    trainer.train()
+    left_out = ("runtime", "per_second", "flos", *but)
+    records = trainer.state.log_history
+    return [{name: value for name, value in record.items() if not name.endswith(left_out)} for record in records]
+
+
 def assert_same(ours: dict[str, Any], stock: dict[str, Any]) -> None:
     """fp32: 1e-5 relative, a parameter's gradient 1e-4 of its norm; rewards 1e-4 absolute."""
     import pytest

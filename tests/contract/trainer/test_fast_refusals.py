@@ -129,8 +129,8 @@ def test_wrong_attention_is_found_in_the_first_micro_batch(
     """The rejected completion sees the chosen one: the mistake that packing invites."""
     from alignment_trainer.fast import attention
 
-    def causal(query: Any, key: Any, value: Any, common: int, first: int, dropout: float, scaling: Any) -> list[Any]:
-        return [attention.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)]
+    def causal(attend: Any, query: Any, key: Any, value: Any, common: int, first: int) -> list[Any]:
+        return attend(query, key, value)
 
     monkeypatch.setattr(attention, "_segment", causal)
     recipe = {"dataset_name": data, "max_length": 64, **LORA}

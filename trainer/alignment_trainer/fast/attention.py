@@ -14,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 PACKED = "packed_rows"  # the name under which transformers knows the function below
 PACKABLE = ("sdpa", "flex_attention")
+_QUERIES_ON_CPU = 256
 
 
 def use_packed_attention(model: Any) -> None:
@@ -53,25 +54,40 @@ def packed_attention(
         )
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    attend = partial(_causal, dropout=dropout, scaling=scaling)
     parts, start = [], 0
     for common, first, second in attention_mask[0, 0].tolist():
         rows = slice(start, start + common + first + second)
-        parts += _segment(query[:, :, rows], key[:, :, rows], value[:, :, rows], common, first, dropout, scaling)
+        parts += _segment(attend, query[:, :, rows], key[:, :, rows], value[:, :, rows], common, first)
         start = rows.stop
     return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
 
 
-def _segment(
-    query: Any, key: Any, value: Any, common: int, first: int, dropout: float, scaling: float | None
-) -> list[torch.Tensor]:
+def _segment(attend: Any, query: Any, key: Any, value: Any, common: int, first: int) -> list[torch.Tensor]:
     """[common | first] causal; then the second rest, which sees the common start and itself."""
-    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling)
-    end, tokens = common + first, query.shape[2]
-    parts = [attend(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)]
-    if tokens > end:
+    end = common + first
+    parts = attend(query[:, :, :end], key[:, :, :end], value[:, :, :end])
+    if query.shape[2] > end:
         keys, values = (torch.cat([part[:, :, :common], part[:, :, end:]], 2) for part in (key, value))
-        mask = torch.ones(tokens - end, common + tokens - end, dtype=torch.bool, device=query.device).tril(common)
-        parts.append(attend(query[:, :, end:], keys, values, attn_mask=mask))
+        parts += attend(query[:, :, end:], keys, values)
+    return parts
+
+
+def _causal(query: Any, key: Any, value: Any, dropout: float, scaling: float | None) -> list[torch.Tensor]:
+    """Causal attention of the last tokens of `key`, [1, heads, tokens, head size] each, in blocks of queries.
+
+    GPU kernels skip what a query must not see; the CPU's computes it and throws it away, unless it is cut off.
+    """
+    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling)
+    tokens, before, parts = query.shape[2], key.shape[2] - query.shape[2], []
+    block = _QUERIES_ON_CPU if query.device.type == "cpu" else tokens
+    if before == 0 and tokens <= block:
+        return [attend(query, key, value, is_causal=True)]
+    for start in range(0, tokens, block):
+        stop = min(start + block, tokens)
+        seen = before + stop
+        mask = torch.ones(stop - start, seen, dtype=torch.bool, device=query.device).tril(before + start)
+        parts.append(attend(query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], attn_mask=mask))
     return parts
 
 

@@ -61,7 +61,7 @@ class Circumstances:
             is_sharded=_is_sharded(trainer, model),
             is_compiled=args.torch_compile,
             replaces_layers=args.use_liger_kernel or getattr(model, "use_kernels", False),
-            offloads_activations=args.activation_offloading,
+            offloads_activations=getattr(args, "activation_offloading", False),
             adds_noise=args.neftune_noise_alpha is not None,
             learns_prompt=any(adapter.is_prompt_learning for adapter in adapters),
             adapts_head=isinstance(model.get_output_embeddings(), BaseTunerLayer),

@@ -59,9 +59,9 @@ class _FrozenHead(torch.autograd.Function):
         for rows in _blocks(len(targets), ROWS_A_PRODUCT):
             logits = hidden[rows] @ weight.t()
             for start, block in _cached_blocks(logits):
-                probabilities = statistics.add(rows.start + start, block)
+                exponentials, total = statistics.add(rows.start + start, block)
                 if gradient is not None:
-                    block.copy_(probabilities)
+                    block.copy_(exponentials.div_(total[:, None]))
             if gradient is not None:
                 gradient[rows] = weight[targets[rows]] - logits @ weight
         ctx.save_for_backward(gradient)
@@ -111,11 +111,15 @@ class _Statistics:
         self.entropy, self.log_sum_sq_probs, self.mean_logits = empty.clone(), empty.clone(), empty.clone()
         self.is_top1 = torch.empty_like(targets, dtype=torch.bool)
 
-    def add(self, start: int, logits: torch.Tensor) -> torch.Tensor:
-        """Take in logits [rows, vocabulary] of the positions from `start` on; returns their softmax."""
+    def add(self, start: int, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take in logits [rows, vocabulary] of the positions from `start` on.
+
+        Returns exponentials [rows, vocabulary] and their sums [rows]: the softmax is one over the other.
+        """
         rows = slice(start, start + len(logits))
         logits, targets = logits.to(self.log_probs.dtype, copy=True), self.targets[rows]
-        self.mean_logits[rows] = logits.mean(1)
+        if "mean_logits" in self.outputs:
+            self.mean_logits[rows] = logits.mean(1)
         top, at = logits.max(1)  # the first of equal ones, as TRL counts
         self.is_top1[rows] = at == targets
         logits -= top[:, None]
@@ -124,10 +128,11 @@ class _Statistics:
         total = exponentials.sum(1)
         log_total = total.log()
         self.log_probs[rows], self.log_total[rows] = at_target - log_total, top + log_total
-        self.entropy[rows] = log_total - torch.linalg.vecdot(exponentials, logits) / total
+        if "entropy" in self.outputs:
+            self.entropy[rows] = log_total - torch.linalg.vecdot(exponentials, logits) / total
         if "log_sum_sq_probs" in self.outputs:
             self.log_sum_sq_probs[rows] = torch.linalg.vecdot(exponentials, exponentials).log() - 2 * log_total
-        return exponentials.div_(total[:, None])
+        return exponentials, total
 
     def result(self, ctx: Any) -> Scores:
         names = ("entropy", "log_sum_sq_probs", "mean_logits", "is_top1")

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from . import ladder
 from .exits import UserError
 from .methods import METHODS, Method, MethodConfig
 from .run_config import RunConfig, load_run_config, read_mapping
@@ -45,7 +46,7 @@ class Config:
 def load_config(recipe_path: str | Path, run_config_path: str | Path) -> Config:
     """Read both files. Raises UserError naming the field; imports torch and TRL (seconds)."""
     run, recipe = load_run_config(run_config_path), read_mapping(recipe_path)
-    return Config(*parse_recipe(recipe, run), run=run, recipe=recipe)
+    return Config(*parse_recipe({**recipe, **ladder.current()}, run), run=run, recipe=recipe)
 
 
 def parse_recipe(recipe: dict[str, Any], run: RunConfig) -> tuple[Any, Any, Any, Any]:

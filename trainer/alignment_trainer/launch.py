@@ -6,6 +6,7 @@ This process stays small (no torch): it must be there when a worker is killed. I
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, durable, exits, journal, termination, verdict
+from . import checkpoint, durable, exits, journal, ladder, termination, verdict
 from .journal import Journal
 from .lifeline import Lifeline
 from .logtail import LogTail
@@ -59,10 +60,23 @@ class Launcher:
         self.journal = Journal(self.folder)
         self.attempt = journal.next_number(self.journal.attempts(), begun_elsewhere=self.index > 0)
         self.only_finish = (self.folder / TRAINED).exists()
+        self.rung = ladder.read(self.folder) if run.outOfMemoryLadder else {}
         self.began = time.monotonic()
 
     def run_attempt(self) -> dict[str, Any]:
         """Returns the termination message, after journal and result have been written."""
+        message = self._one_attempt()
+        while self._goes_on_here(message):
+            self.attempt, self.rung = self.attempt + 1, ladder.read(self.folder)
+            message = self._one_attempt()
+        return message
+
+    def _goes_on_here(self, message: dict[str, Any]) -> bool:
+        """Whether the next attempt, a rung lower, can be made by this pod; several pods have to meet anew."""
+        preempted = message["exitCode"] == exits.EX_TEMPFAIL and self.stop.at is None
+        return preempted and self.run.nodes == 1 and self._fell_a_rung()
+
+    def _one_attempt(self) -> dict[str, Any]:
         if self.only_finish and self.index > 0:
             return self._message(
                 outcome="Complete", exitCode=0, message="Every step is done; the pod with index 0 finishes."
@@ -104,7 +118,13 @@ class Launcher:
         judged = verdict.judge(
             workers.members, stopped=self.stop.at is not None, out_of_memory=memory_kills() > kills_before
         )
+        if judged.get("class") == exits.GpuOutOfMemory.class_name and self._fell_a_rung():
+            judged = verdict.a_rung_lower(judged["message"])
         return self._message(facts=workers.members[0].facts, **judged)
+
+    def _fell_a_rung(self) -> bool:
+        """Whether this attempt ran out of memory and left a lower rung to go on from."""
+        return self.run.outOfMemoryLadder and ladder.read(self.folder) != self.rung
 
     def _lifeline(self) -> Lifeline | None:
         if self.run.nodes == 1 or self.only_finish:
@@ -127,6 +147,7 @@ class Launcher:
             **self.environment,
             "ALIGNMENT_ATTEMPT": str(self.attempt),
             "ALIGNMENT_ONLY_FINISH": "1" if self.only_finish else "",
+            ladder.VARIABLE: json.dumps(self.rung),
             "ALIGNMENT_WORLD_SIZE": str(nodes * local),
             "DISABLE_KUBEFLOW_INTEGRATION": "TRUE",  # progress.py reports, with more and off the training loop
             "PYTHONUNBUFFERED": "1",

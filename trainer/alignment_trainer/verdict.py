@@ -90,6 +90,11 @@ def stopped_before_start() -> dict[str, Any]:
     return {"outcome": "Preempted", "class": "Preempted", "exitCode": exits.EX_TEMPFAIL, "message": message}
 
 
+def a_rung_lower(message: str) -> dict[str, Any]:
+    """Out of memory with a rung of the ladder left: nobody's failure yet, the next attempt goes on."""
+    return {"outcome": "Preempted", "class": "Preempted", "exitCode": exits.EX_TEMPFAIL, "message": message}
+
+
 def out_of_grace(grace: int) -> dict[str, Any]:
     """What to say of a worker that did not save in time after SIGTERM."""
     return {

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .exits import EX_OK, PeerFailed
+from .exits import EX_OK, GpuOutOfMemory, PeerFailed, TrainerError
 from .reports import Reports
 from .stopping import Stop
 
@@ -83,6 +83,8 @@ def _failed(error: BaseException, reports: Reports, attempt: RunningAttempt | No
     known = classify(error)
     if not isinstance(error, type(known)):
         traceback.print_exception(error)
+    if isinstance(known, GpuOutOfMemory) and attempt is not None and attempt.run.outOfMemoryLadder:
+        known = _a_rung_lower(known, attempt.run.outputPath)
     print(f"[alignment] {known.class_name}: {known}", file=sys.stderr)
     failure = {"class": known.class_name, "exitCode": known.exit_code, "message": known.message, "cure": known.cure}
     reports.send(failure={**failure, "peer": isinstance(known, PeerFailed)})
@@ -91,6 +93,19 @@ def _failed(error: BaseException, reports: Reports, attempt: RunningAttempt | No
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(known.exit_code)
+
+
+def _a_rung_lower(error: GpuOutOfMemory, folder: str) -> TrainerError:
+    """The same error, and what the run goes on with; the launcher finds the rung in the output folder."""
+    from . import config, ladder
+
+    try:
+        training_args = config.load_config(config_file("recipe.yaml"), config_file("run.yaml")).training_args
+        rung = ladder.descend(folder, training_args)
+    except TrainerError as failure:
+        return failure
+    fate = f"The run goes on with {ladder.describe(rung)}." if rung else "The out-of-memory ladder has no rung left."
+    return GpuOutOfMemory(f"{error.message} {fate}", error.cure)
 
 
 def _die_with_the_launcher() -> None:

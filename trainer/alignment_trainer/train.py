@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def run(recipe_path: str | Path, run_config_path: str | Path, lifecycle: Lifecyc
 
 
 def check(config: Config) -> None:
-    """What can be refused without reading data or weights. Raises UserError."""
+    """What can be refused without reading data or weights. Raises UserError, and GpuOutOfMemory where it cannot fit."""
+    from .memory.check import check_memory
     from .quantization import check_quantization
 
     trackers.prepare(config)
@@ -39,6 +41,7 @@ def check(config: Config) -> None:
     own_attention = config.run.referenceModel.model.get("attn_implementation")
     check_attention(own_attention, config.run.device, "spec.referenceModel.model.attnImplementation")
     check_quantization(config.model_args, config.model_args.use_peft or config.run.adapterNameOrPath is not None)
+    check_memory(config)
 
 
 def train(config: Config, lifecycle: Lifecycle) -> None:
@@ -72,6 +75,7 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
 
     from .models import get_adapted_model, get_model, get_processing_class
     from .reference import reference_arguments
+    from .seeding import already_seeded
 
     model_args, training_args, method = config.model_args, config.training_args, config.method
     set_seed(training_args.seed)  # a new head (reward) is random
@@ -86,16 +90,18 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
             lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
 
     training_args.model_init_kwargs = None  # get_model has heeded them; with a loaded model TRL wants none
-    trainer = method.trainer_class()(
-        model=model,
-        args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=eval_dataset,
-        processing_class=processing_class,
-        peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
-        switches=config.run.optimizations,
-        **reference,
-    )
+    trainer_class = method.trainer_class()
+    with already_seeded(trainer_class) if method.name == "reward" else nullcontext():
+        trainer = trainer_class(
+            model=model,
+            args=training_args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
+            switches=config.run.optimizations,
+            **reference,
+        )
     if method.has_reference and training_args.precompute_ref_log_probs:
         trainer.ref_model = None  # its log-probabilities are columns of the dataset now; its memory is free again
     if config.script_args.ignore_bias_buffers:

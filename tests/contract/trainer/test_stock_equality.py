@@ -75,6 +75,7 @@ def test_the_trl_command_gives_the_same_losses(bench: Bench, fields: dict[str, A
         ("sft", "prompt_completion", LORA),
         ("kto", "unpaired", {}),
         ("reward", "preference", {"max_length": 512}),
+        ("reward", "preference", {**LORA, "lora_task_type": "SEQ_CLS", "max_length": 512}),
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value) or "plain",
 )

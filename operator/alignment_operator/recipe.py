@@ -43,6 +43,7 @@ NOT_HASHED = frozenset(
         "maxAttemptsWithoutProgress",
         "memoryCheck",
         "optimizations",
+        "outOfMemoryLadder",
     }
 )
 
@@ -177,6 +178,8 @@ def _switches(spec: Spec, settings: Settings) -> dict[str, Any]:
         switches["health"] = {"stopOnUnhealthy": True}
     if spec.memory_check is not None:
         switches["memoryCheck"] = spec.memory_check
+    if spec.out_of_memory_ladder:
+        switches["outOfMemoryLadder"] = True
     if spec.optimizations:
         switches["optimizations"] = spec.optimizations.model_dump(by_alias=True, exclude_none=True)
     if spec.hang_timeout_seconds:

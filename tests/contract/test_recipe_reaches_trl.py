@@ -146,12 +146,13 @@ def test_run_yaml_arrives_whole(tmp_path: Path) -> None:
         hangTimeoutSeconds=60,
         stopOnUnhealthy=True,
         memoryCheck=False,
+        outOfMemoryLadder=True,
         optimizations={"packedPairs": False},
     ).run
     assert (run.device, run.nodes, run.processesPerNode, run.masterAddress) == ("gpu", 2, 8, "demo-r1-0.demo-r1")
     assert (run.adapterNameOrPath, run.merge, run.hangTimeoutSeconds) == ("a", True, 60)
     assert run.referenceModel.model == {"model_name_or_path": "r", "load_in_8bit": True}
-    assert (run.health.stopOnUnhealthy, run.memoryCheck) == (True, False)
+    assert (run.health.stopOnUnhealthy, run.memoryCheck, run.outOfMemoryLadder) == (True, False, True)
     assert (run.optimizations.packedPairs, run.optimizations.completionHead) == (False, True)
     assert run.push is not None
     assert (run.push.repository, run.push.private) == ("me/x", True)

@@ -191,6 +191,12 @@ class Spec(Section):
         alias="memoryCheck",
         description="Refuse in seconds, before anything is loaded, what cannot fit into the GPU. Default true.",
     )
+    out_of_memory_ladder: bool | None = Field(
+        None,
+        alias="outOfMemoryLadder",
+        description="Out of GPU memory: go on with half the micro-batch and twice the accumulation, at last with "
+        "gradient checkpointing. The global batch stays. Default false.",
+    )
     optimizations: Optimizations | None = Field(None, description="Switches of the trainer's own speed-ups.")
     hub: Hub | None = Field(None, description="Token for gated models and datasets.")
     image: Text | None = Field(None, description="Trainer image. Default: the operator's.")

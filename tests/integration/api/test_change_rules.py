@@ -32,6 +32,7 @@ FIXED: dict[str, Json] = {
     "fixed-hangTimeoutSeconds": {"hangTimeoutSeconds": 60},
     "fixed-stopOnUnhealthy": {"stopOnUnhealthy": True},
     "fixed-memoryCheck": {"memoryCheck": False},
+    "fixed-outOfMemoryLadder": {"outOfMemoryLadder": True},
     "fixed-optimizations": {"optimizations": {"packedPairs": False}},
     "fixed-hub": {"hub": {"secretName": "token"}},
     "fixed-image": {"image": "other"},

@@ -135,6 +135,7 @@ RUNS = [
     ),
     pytest.param({"hangTimeoutSeconds": 900}, {"hangTimeoutSeconds": 900}, id="hang-timeout"),
     pytest.param({"stopOnUnhealthy": True}, {"health": {"stopOnUnhealthy": True}}, id="stop-on-unhealthy"),
+    pytest.param({"outOfMemoryLadder": True}, {"outOfMemoryLadder": True}, id="out-of-memory-ladder"),
     pytest.param({"memoryCheck": False}, {"memoryCheck": False}, id="memory-check-off"),
     pytest.param(
         {"optimizations": {"packedPairs": False, "referenceCache": True}},

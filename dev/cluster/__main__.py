@@ -1,9 +1,9 @@
-"""Command line of the local cluster: `python3 -m dev.cluster up | down | stop | status | gpus N | build TOOL...`."""
+"""Command line of the local cluster: `python3 -m dev.cluster up | down | stop | status | gpus N | kueue | build`."""
 
 import argparse
 import sys
 
-from . import binaries, bring_up, gpus, processes, teardown, tools
+from . import binaries, bring_up, gpus, kueue, processes, teardown, tools
 from .layout import OWNER, RECORDS, here
 from .report import ClusterError, say
 
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     fake = commands.add_parser("gpus", help="advertise N fake GPUs on the running node")
     fake.add_argument("count", type=int)
     fake.set_defaults(run=_gpus)
+    commands.add_parser("kueue", help="install Kueue on the running cluster").set_defaults(run=_kueue)
     build = commands.add_parser("build", help="put tools into .cluster/bin; without a name: all of the cluster")
     build.add_argument("tool", nargs="*", choices=[*tools.BY_NAME, []])
     build.set_defaults(run=_build)
@@ -66,6 +67,11 @@ def _status(options: argparse.Namespace) -> int:
 
 def _gpus(options: argparse.Namespace) -> int:
     gpus.advertise(here(), options.count)
+    return 0
+
+
+def _kueue(options: argparse.Namespace) -> int:
+    kueue.install(here())
     return 0
 
 

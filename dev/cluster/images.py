@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from .layout import REGISTRY, REGISTRY_ADDRESS, Layout
 from .node import KUBECTL_IMAGE, PAUSE_IMAGE, SHELL_IMAGE
@@ -33,6 +34,13 @@ def ensure(layout: Layout) -> None:
                 _push(image, [layer() for layer in layers], entrypoint)
 
 
+def ensure_program(image: str, program: Path, place: str) -> None:
+    """Pushes an image of one static program at that absolute path, unless the registry has it."""
+    if not exists(image):
+        with step(f"push {image}"):
+            _push(image, [_single(place.lstrip("/"), program)], [place])
+
+
 def exists(image: str) -> bool:
     name, tag = _split(image)
     return _request("HEAD", f"/v2/{name}/manifests/{tag}", accept=_MANIFEST_TYPE) == 200
@@ -44,9 +52,14 @@ def _split(image: str) -> tuple[str, str]:
 
 
 def _kubectl(layout: Layout) -> bytes:
+    return _single("bin/kubectl", layout.bin / "kubectl")
+
+
+def _single(name: str, program: Path) -> bytes:
+    """A tar of one program."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        _add_file(tar, "bin/kubectl", (layout.bin / "kubectl").read_bytes(), 0o755)
+        _add_file(tar, name, program.read_bytes(), 0o755)
     return buffer.getvalue()
 
 

@@ -54,7 +54,11 @@ class Standing:
 
 
 def workload_patch(job: AlignmentJob, observed: Observed) -> dict[str, Any]:
-    """The only change ever made to a Workload."""
+    """The only changes ever made to a Workload: `spec.active`, and with it the queue, if that was changed meanwhile.
+
+    Kueue itself follows the Job's label, but (seen with 0.15) never while the Workload is evicted, as it is when it
+    was deactivated: it would be admitted by its old queue.
+    """
     workload, suspend = observed.workload, job.spec.suspend
     if workload is None or not job.spec.queue_name:
         return {}
@@ -62,7 +66,8 @@ def workload_patch(job: AlignmentJob, observed: Observed) -> dict[str, Any]:
         return {"spec": {"active": False}} if workload.active else {}
     if workload.active or not workload.set_by_us:
         return {}
-    return {"spec": {"active": True}}
+    moved = job.spec.queue_name != workload.queue_name
+    return {"spec": {"active": True} | ({"queueName": job.spec.queue_name} if moved else {})}
 
 
 def may_suspend(job: AlignmentJob, observed: Observed) -> bool:

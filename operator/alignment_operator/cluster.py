@@ -100,7 +100,8 @@ class Cluster:
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         query["timeoutSeconds"] = str(WATCH_SECONDS)
-        response = await self._send("GET", resource.path(namespace), query=query, seconds=WATCH_SECONDS + TIMEOUT)
+        answer = await self._send("GET", resource.path(namespace), query=query, seconds=WATCH_SECONDS + TIMEOUT)
+        response = answer.response  # of aiohttp, for reading line by line
         try:
             async for line in response.content:
                 event = json.loads(line)
@@ -176,7 +177,7 @@ class Cluster:
         content_type: str | None = None,
         seconds: float = TIMEOUT,
     ) -> Any:
-        """aiohttp's response, its body not read. Raises ApiError."""
+        """The response, its body not read. Raises ApiError."""
         # the API server's key set has a media type of its own, and it takes no other
         headers = {"Accept": "application/json, application/jwk-set+json"}
         if content_type:

@@ -164,15 +164,19 @@ def _blocked(pods: tuple[PodView, ...]) -> str:
 
 
 def _patch(job: AlignmentJob, child: JobView) -> dict[str, Any]:
-    """The only changes ever made to a live Job. With a queue, `suspend` is Kueue's."""
+    """The only changes ever made to a live Job. With a queue, `suspend` is Kueue's.
+
+    Kueue refuses a change of the queue, and a first priority, until it has suspended the Job.
+    """
     wanted: dict[str, tuple[Any, Any]] = {"backoffLimit": (job.spec.backoff_limit, child.backoff_limit)}
     wanted["activeDeadlineSeconds"] = (job.spec.active_deadline_seconds, child.active_deadline_seconds)
     if not job.spec.queue_name:
         wanted["suspend"] = (job.spec.suspend, child.suspended)
-    labels = {
-        QUEUE_LABEL: (job.spec.queue_name, child.queue_name),
-        PRIORITY_CLASS_LABEL: (job.spec.workload_priority_class, child.priority_class),
-    }
+    labels: dict[str, tuple[Any, Any]] = {}
+    if child.suspended:
+        labels[QUEUE_LABEL] = (job.spec.queue_name, child.queue_name)
+    if child.suspended or child.priority_class:
+        labels[PRIORITY_CLASS_LABEL] = (job.spec.workload_priority_class, child.priority_class)
     patch: dict[str, Any] = {}
     if changed := {name: want for name, (want, have) in wanted.items() if want != have}:
         patch["spec"] = changed

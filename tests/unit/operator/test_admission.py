@@ -175,6 +175,12 @@ def test_without_a_workload_the_reason_is_told(
         pytest.param(Workload().inactive("alignment-operator"), True, {}, id="suspended-already"),
         pytest.param(Workload().inactive("kueue"), True, {}, id="deactivated-already"),
         pytest.param(Workload().inactive("alignment-operator"), False, {"spec": {"active": True}}, id="resume"),
+        pytest.param(
+            Workload().in_queue("old").inactive("alignment-operator"),
+            False,
+            {"spec": {"active": True, "queueName": "gpus"}},
+            id="resume-in-another-queue",
+        ),
         pytest.param(Workload().inactive("kueue"), False, {}, id="kueue-deactivated-it"),
         pytest.param(Workload().inactive("kubectl-edit"), False, {}, id="an-administrator-deactivated-it"),
         pytest.param(Workload().admitted(), False, {}, id="nothing-to-do"),
@@ -248,3 +254,16 @@ def test_suspend_without_rights_on_workloads_is_warned_of() -> None:
     assert any("rbac.kueue" in warning for warning in warnings)
     assert not any("rbac.kueue" in w for w in status_of(seen(Workload().admitted()), suspend=True)["warnings"])
     assert status_of(seen(kueue=Kueue.FORBIDDEN), suspend=True)["phase"] == "Queued", "the queue may start it"
+
+
+def test_another_queue_waits_until_kueue_has_suspended_the_job() -> None:
+    """Kueue's webhook refuses it before, and the refused write would keep the suspension from being asked for."""
+    child = Job().queued("old")
+    child.obj["spec"]["suspend"] = False
+    job = alignment_job(status=RUN, queueName="gpus", suspend=True)
+    running = decide(job, seen(Workload().in_queue("old").admitted(), job=child), Settings(), NOW)
+    assert (running.patch, running.workload) == ({}, {"spec": {"active": False}})
+    child.obj["spec"]["suspend"] = True
+    stopped = decide(job, seen(Workload().in_queue("old").inactive("alignment-operator"), job=child), Settings(), NOW)
+    assert stopped.patch == {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}}
+    assert stopped.workload == {}

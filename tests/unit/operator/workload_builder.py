@@ -57,6 +57,10 @@ class Workload:
         self.condition("Admitted", False, "NoReservation", "The workload has no reservation")
         return self.condition("Evicted", True, reason, message).pending(message)
 
+    def in_queue(self, name: str) -> Self:
+        self.obj["spec"]["queueName"] = name
+        return self
+
     def inactive(self, by: str) -> Self:
         """`spec.active` was set to false by that field manager."""
         self.obj["spec"]["active"] = False

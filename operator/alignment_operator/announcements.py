@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 WARN = {
     Reason.UNSCHEDULABLE,
     Reason.IMAGE_PULL,
+    Reason.VOLUME_NOT_MOUNTED,
     Reason.POD_REFUSED,
     Reason.NODE_LOST,
     Reason.NO_RESULT,
-}
     Reason.INADMISSIBLE,
     Reason.NO_WORKLOAD,
     Reason.KUEUE_NOT_INSTALLED,
     Reason.DEACTIVATED,
+}
 # (condition, status) whose beginning is told, and those of which a change of reason is told as well
 TOLD = {
     (ConditionType.ACCEPTED, False),

@@ -152,7 +152,7 @@ EXIT_CODES: dict[int, str] = {
     143: "Preempted",
 }
 
-WAITING: tuple[str, ...] = ("Unschedulable", "ImagePull", "PodRefused", "NodeLost")
+WAITING: tuple[str, ...] = ("Unschedulable", "VolumeNotMounted", "ImagePull", "PodRefused", "NodeLost")
 
 
 def classify_exit(exit_code: int, reason: str = "") -> FailureClass:

@@ -25,6 +25,7 @@ from .views import Condition as Condition
 from .views import JobEvent as JobEvent
 from .views import JobView as JobView
 from .views import Observed as Observed
+from .views import PodEvent as PodEvent
 from .views import PodView as PodView
 from .views import Termination as Termination
 from .views import UpstreamView as UpstreamView
@@ -97,6 +98,7 @@ def project_pod(obj: Object) -> PodView:
         scheduled=(scheduled.status == "True", scheduled.reason, scheduled.message) if scheduled else (True, "", ""),
         disrupted=(disrupted.reason, disrupted.message) if disrupted else None,
         waiting=_waiting(status),
+        unmounted_since=_unmounted_since(status.get("phase", "Pending"), conditions),
         running_since=parse_time(trainer.get("state", {}).get("running", {}).get("startedAt")),
         terminated=_terminated(status),
         restarts=trainer.get("restartCount", 0),
@@ -117,6 +119,13 @@ def project_event(obj: Object) -> JobEvent:
         message=obj.get("message") or obj.get("note", ""),
         time=parse_time(time or obj.get("metadata", {}).get("creationTimestamp")),
     )
+
+
+def project_pod_event(obj: Object) -> PodEvent:
+    """A `v1` Event about a Pod -> PodEvent."""
+    time = obj.get("lastTimestamp") or obj.get("eventTime") or obj.get("metadata", {}).get("creationTimestamp")
+    uid = obj.get("involvedObject", {}).get("uid", "")
+    return PodEvent(uid, obj.get("reason", ""), obj.get("message", ""), parse_time(time))
 
 
 def project_upstream(name: str, obj: Object | None) -> UpstreamView:
@@ -176,6 +185,14 @@ def _waiting(status: Object) -> tuple[str, str] | None:
         if waiting and waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
             return waiting["reason"], waiting.get("message", "")
     return None
+
+
+def _unmounted_since(phase: str, conditions: tuple[Condition, ...]) -> datetime | None:
+    """The kubelet makes a pod's sandbox once every volume is mounted; images are pulled after that."""
+    scheduled = _true(conditions, "PodScheduled")
+    if phase != "Pending" or not scheduled or _true(conditions, "PodReadyToStartContainers"):
+        return None
+    return scheduled.time
 
 
 def _terminated(status: Object) -> Termination | None:

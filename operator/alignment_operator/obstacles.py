@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 
 from .api.constants import Reason
 from .settings import Settings
-from .views import JobEvent, JobView, Observed, PodView
+from .views import JobEvent, JobView, Observed, PodEvent, PodView
 
+MOUNT_GRACE = timedelta(seconds=20)  # a volume that has to be attached first takes its time
+MOUNT_CHECK = timedelta(seconds=10)  # no watch brings what the kubelet says about volumes
 NODE_SLACK = timedelta(seconds=30)  # beyond its grace, before a pod that does not end means a lost node
 IMAGE_REASONS = {
     "ErrImagePull",
@@ -40,6 +42,19 @@ CONTAINER_CURES = (
     ("secret", "Create that Secret, or correct spec.hub.secretName, spec.output.push.secretName or spec.podTemplate."),
     ("configmap", "Create that ConfigMap, or correct spec.podTemplate."),
     ("runAsNonRoot", "Set spec.podTemplate.spec.securityContext.runAsUser, or use an image that does not run as root."),
+)
+MOUNT_REASONS = {"FailedMount", "FailedAttachVolume", "FailedMapVolume"}
+# The kubelet's summary after two minutes, which names no cause
+MOUNT_SUMMARY = "Unable to attach or mount volumes"
+MOUNT_REPEATS = timedelta(seconds=150)  # the kubelet tries each volume again every two minutes at least
+MOUNT_CURES = (
+    (
+        "multi-attach",
+        "Another node still has the volume: end the pod there, or give spec.output.volume a shared claim.",
+    ),
+    ("csi driver", "Install the volume's CSI driver on the nodes, or use a claim of another StorageClass."),
+    ("secret ", "Create that Secret, or correct spec.podTemplate.spec.volumes."),
+    ("configmap ", "Create that ConfigMap, or correct spec.podTemplate.spec.volumes."),
 )
 SCHEDULER_CURES = (
     ("persistentvolumeclaim", "Create that claim, or correct spec.output.volume or spec.cache.volume."),
@@ -74,9 +89,22 @@ def find(observed: Observed, nodes: int, now: datetime, settings: Settings) -> t
     late = timedelta(seconds=settings.unschedulable_seconds)
     unscheduled = [pod for pod in live if not pod.scheduled[0] and pod.scheduled[1] == "Unschedulable" and pod.created]
     found += [_unschedulable(pod) for pod in unscheduled if _since(pod.created, now) >= late]
+    mounting = [pod for pod in live if pod.unmounted_since]
+    found += [obstacle for pod in mounting for obstacle in _unmounted(pod, observed.pod_events)]
     soon = [(late - _since(pod.created, now)).total_seconds() for pod in unscheduled if _since(pod.created, now) < late]
     soon += [(pod.gone_at + NODE_SLACK - now).total_seconds() for pod in live if pod.gone_at]
+    soon += [_next_mount_check(pod, now).total_seconds() for pod in mounting]
     return (found[0] if found else None), min((max(s, 1.0) for s in soon if s > -1), default=None)
+
+
+def awaiting_volumes(observed: Observed, now: datetime) -> list[PodView]:
+    """The pods that have waited for their volumes for so long that it is worth asking why. Mostly none."""
+    pods = [pod for pod in observed.own_pods if pod.unmounted_since and not pod.deleting_since]
+    return [pod for pod in pods if _since(pod.unmounted_since, now) >= MOUNT_GRACE]
+
+
+def _next_mount_check(pod: PodView, now: datetime) -> timedelta:
+    return max(MOUNT_GRACE - _since(pod.unmounted_since, now), timedelta()) or MOUNT_CHECK
 
 
 def _since(time: datetime | None, now: datetime) -> timedelta:
@@ -114,6 +142,20 @@ def _waiting(live: list[PodView]) -> Iterator[Obstacle]:
         elif reason.endswith("Error"):  # CreateContainerConfigError, RunContainerError, ...
             cure = _cure(message, CONTAINER_CURES, "Correct what the message names in spec.podTemplate.")
             yield Obstacle(Reason.POD_REFUSED, text, cure)
+
+
+def _unmounted(pod: PodView, events: tuple[PodEvent, ...]) -> Iterator[Obstacle]:
+    """The same of several causes each time: they are told in turn, and a changing status would be written each time."""
+    told = {e.message: e.time for e in events if e.pod_uid == pod.uid and e.reason in MOUNT_REASONS and e.time}
+    causes = {m: time for m, time in told.items() if not m.startswith(MOUNT_SUMMARY)} or told
+    if causes:
+        message = min(m for m, time in causes.items() if max(causes.values()) - time < MOUNT_REPEATS)
+        cure = _cure(
+            message,
+            MOUNT_CURES,
+            "Look at the volume that the message names: spec.output.volume, spec.cache.volume or spec.podTemplate.",
+        )
+        yield Obstacle(Reason.VOLUME_NOT_MOUNTED, f"A volume of pod {pod.name} is not mounted: {message}", cure)
 
 
 def _unschedulable(pod: PodView) -> Obstacle:

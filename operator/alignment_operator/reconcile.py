@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from . import events
+from . import events, obstacles
 from .api import validation
 from .api.alignmentjob import AlignmentJob
 from .api.constants import API_VERSION, KIND
@@ -65,6 +65,8 @@ class Reconciler:
             return None
         job, problem = read(obj)
         observed = self._store.observe(key, job.metadata.uid, job.status.run or 0)
+        if stuck := obstacles.awaiting_volumes(observed, self._now()):
+            observed = replace(observed, pod_events=await events.about_pods(self._cluster, stuck))
         decision = self._decide(key, job, observed, problem)
         if decision.new_run and (hindrance := await self._hindrance(obj, job)):
             decision = _held_back(job, hindrance)
@@ -173,12 +175,12 @@ class Reconciler:
             child = observed.job
             patch = decision.patch | {"metadata": {**decision.patch.get("metadata", {}), "uid": child.uid}}
             self._keep(JOBS, await self._cluster.patch(JOBS, child.namespace, child.name, patch))
-
-    def _keep(self, resource: Resource, written: Object) -> None:
         if decision.workload and (workload := observed.workload):
             patch = decision.workload | {"metadata": {"uid": workload.uid}}
             served = replace(WORKLOADS, api=workload.api)
             self._keep(WORKLOADS, await self._cluster.patch(served, workload.namespace, workload.name, patch))
+
+    def _keep(self, resource: Resource, written: Object) -> None:
         """Put what we wrote into the store; whom it concerns looks again, for the watch will find nothing new."""
         for key in self._store.put(resource, written):
             self._enqueue(key)

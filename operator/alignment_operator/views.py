@@ -92,6 +92,7 @@ class PodView:
     scheduled: tuple[bool, str, str] = (True, "", "")
     disrupted: tuple[str, str] | None = None
     waiting: tuple[str, str] | None = None
+    unmounted_since: datetime | None = None  # it has a node since then, and no sandbox yet: its volumes come first
     running_since: datetime | None = None
     terminated: Termination | None = None
     restarts: int = 0
@@ -105,6 +106,11 @@ class PodView:
         return self.phase in ("Succeeded", "Failed")
 
     @property
+    def succeeded(self) -> bool:
+        """True as soon as the trainer has ended well: the kubelet says so before it gives the pod its last phase."""
+        return self.phase == "Succeeded" or (self.terminated is not None and self.terminated.exit_code == 0)
+
+    @property
     def gone_at(self) -> datetime | None:
         """When the kubelet must have ended the pod, once it is being deleted."""
         return self.deleting_since + timedelta(seconds=self.grace_seconds) if self.deleting_since else None
@@ -116,6 +122,16 @@ class JobEvent:
 
     namespace: str
     job_name: str
+    reason: str
+    message: str
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodEvent:
+    """A warning about a pod, asked for when it does not start: the only place that says why a volume is not mounted."""
+
+    pod_uid: str
     reason: str
     message: str
     time: datetime | None = None
@@ -142,22 +158,6 @@ class UpstreamView:
     merged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Everything that `runs.decide` and `status.compute` know of the cluster.
-
-    `job`, `pods` and `events` are those of the current run. `foreign` is the kind and name of an object that has a name
-    that we need and is not ours (`Job demo-r1`).
-    """
-
-    job: JobView | None = None
-    pods: tuple[PodView, ...] = ()
-    events: tuple[JobEvent, ...] = ()
-    foreign: str | None = None
-    upstream: UpstreamView | None = None
-
-    @property
-    def own_pods(self) -> tuple[PodView, ...]:
 class Kueue(StrEnum):
     """Whether the API server has Kueue's Workloads for us."""
 
@@ -196,7 +196,24 @@ class WorkloadView:
         return found is not None and found.status == "True"
 
 
-        """The pods of this very Job: one that was deleted by hand and made again has its predecessor's beside them."""
-        return tuple(pod for pod in self.pods if self.job is None or pod.job_uid in ("", self.job.uid))
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that `runs.decide` and `status.compute` know of the cluster.
+
+    `job`, `pods`, `events` and `pod_events` are those of the current run. `foreign` is the kind and name of an object
+    that has a name that we need and is not ours (`Job demo-r1`).
+    """
+
+    job: JobView | None = None
+    pods: tuple[PodView, ...] = ()
+    events: tuple[JobEvent, ...] = ()
+    pod_events: tuple[PodEvent, ...] = ()
+    foreign: str | None = None
+    upstream: UpstreamView | None = None
     workload: WorkloadView | None = None
     kueue: Kueue = Kueue.UNKNOWN
+
+    @property
+    def own_pods(self) -> tuple[PodView, ...]:
+        """The pods of this very Job: one that was deleted by hand and made again has its predecessor's beside them."""
+        return tuple(pod for pod in self.pods if self.job is None or pod.job_uid in ("", self.job.uid))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import claim
 from tests.e2e.kube import Job, kubectl
 
 
@@ -106,6 +107,45 @@ def test_a_quota_that_refuses_the_pod_is_told_and_heals(apply: Callable[..., Job
     finally:
         kubectl("delete", "resourcequota", "tight", namespace=workspace)
     job.complete(timeout=300)
+
+
+def test_a_volume_that_cannot_be_mounted_is_told_within_30_seconds_and_heals(
+    apply: Callable[..., Job], workspace: str
+) -> None:
+    keys = {"name": "keys", "secret": {"secretName": "comes-later"}}
+    mount = {"name": "trainer", "volumeMounts": [{"name": "keys", "mountPath": "/keys"}]}
+    job = apply("no-secret", podTemplate={"spec": {"volumes": [keys], "containers": [mount]}})
+    status = job.wait("VolumeNotMounted", lambda s: "VolumeNotMounted" in json.dumps(s.get("conditions", [])), 30)
+    assert "comes-later" in status["failure"]["message"]
+    assert "Create that Secret" in status["failure"]["cure"]
+    kubectl("create", "secret", "generic", "comes-later", "--from-literal=a=b", namespace=workspace)
+    job.complete(timeout=300)  # the kubelet tries again every two minutes at least
+
+
+def test_a_claim_whose_storage_is_gone_is_told_within_30_seconds(apply: Callable[..., Job], workspace: str) -> None:
+    anywhere = {"key": "kubernetes.io/hostname", "operator": "Exists"}
+    volume = {
+        "storageClassName": "",
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "claimRef": {"namespace": workspace, "name": "gone"},
+        "local": {"path": "/no/such/disk"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [anywhere]}]}},
+    }
+    name = f"{workspace}-gone"
+    kubectl("apply", "-f", "-", stdin={**claim(name), "kind": "PersistentVolume", "spec": volume})
+    try:
+        spec = claim("gone")["spec"] | {"storageClassName": "", "volumeName": name}
+        spec["resources"] = {"requests": {"storage": "1Gi"}}
+        kubectl("apply", "-f", "-", namespace=workspace, stdin={**claim("gone"), "spec": spec})
+        job = apply("no-disk", output={"volume": {"persistentVolumeClaim": {"claimName": "gone"}}})
+        status = job.wait("VolumeNotMounted", lambda s: "VolumeNotMounted" in json.dumps(s.get("conditions", [])), 30)
+        assert "/no/such/disk" in status["failure"]["message"]
+        assert "spec.output.volume" in status["failure"]["cure"]
+        job.delete()
+    finally:
+        kubectl("delete", "pvc", "gone", "--ignore-not-found", "--wait=false", namespace=workspace)
+        kubectl("delete", "persistentvolume", name, "--wait=false")
 
 
 def test_a_manifest_with_a_conflict_is_refused_at_apply(workspace: str, apply: Callable[..., Job]) -> None:

@@ -16,11 +16,13 @@ from alignment_operator.observed import (
     JobEvent,
     JobView,
     Observed,
+    PodEvent,
     PodView,
     UpstreamView,
     project_event,
     project_job,
     project_pod,
+    project_pod_event,
 )
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -133,6 +135,18 @@ class Pod(_Object):
         self.obj["spec"].pop("nodeName")
         return self._condition("PodScheduled", "False", "Unschedulable", message, -50)
 
+    def scheduled(self, seconds: float) -> Self:
+        """It got its node at that time; the kubelet has not made its sandbox yet."""
+        self._condition("PodScheduled", "True", "", "", seconds)
+        return self._condition("PodReadyToStartContainers", "False", "", "", seconds)
+
+    def has_sandbox(self) -> Self:
+        self.obj["status"]["conditions"] = [
+            {**c, "status": "True"} if c["type"] == "PodReadyToStartContainers" else c
+            for c in self.obj["status"]["conditions"]
+        ]
+        return self
+
     def created(self, seconds: float) -> Self:
         self.obj["metadata"]["creationTimestamp"] = at(seconds)
         return self
@@ -160,6 +174,11 @@ class Pod(_Object):
         reason = reason or ("Error" if code else "Completed")
         times = {"startedAt": at(-40), "finishedAt": at(seconds)}
         return self._container({"terminated": {"exitCode": code, "reason": reason, "message": text, **times}})
+
+    def still_running(self) -> Self:
+        """The trainer's end is known, the pod's last phase is not yet: the kubelet writes them one after the other."""
+        self.obj["status"]["phase"] = "Running"
+        return self
 
     def refused_by_kubelet(self, reason: str, message: str) -> Self:
         self.obj["status"] |= {"phase": "Failed", "reason": reason, "message": message}
@@ -194,12 +213,29 @@ def failed_create(message: str, seconds: float = -30) -> JobEvent:
     )
 
 
+def not_mounted(message: str, reason: str = "FailedMount", seconds: float = -5, pod: Pod | None = None) -> PodEvent:
+    """The kubelet's event about the volumes of the first pod."""
+    uid = (pod or Pod()).obj["metadata"]["uid"]
+    about = {"kind": "Pod", "namespace": NAMESPACE, "uid": uid}
+    return project_pod_event(
+        {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": at(seconds)}
+    )
+
+
 def observed(
-    child: Job | None = None, *pods: Pod, events: tuple[JobEvent, ...] = (), upstream: UpstreamView | None = None
+    child: Job | None = None,
+    *pods: Pod,
+    events: tuple[JobEvent, ...] = (),
+    pod_events: tuple[PodEvent, ...] = (),
+    upstream: UpstreamView | None = None,
 ) -> Observed:
-    """What the store would give."""
+    """What the store would give, and the events about pods that were asked for."""
     return Observed(
-        job=child.view() if child else None, pods=tuple(pod.view() for pod in pods), events=events, upstream=upstream
+        job=child.view() if child else None,
+        pods=tuple(pod.view() for pod in pods),
+        events=events,
+        pod_events=pod_events,
+        upstream=upstream,
     )
 
 

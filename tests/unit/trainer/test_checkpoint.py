@@ -111,6 +111,16 @@ def test_rotation_does_not_count_broken_ones_and_removes_them(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-6"]
 
 
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_rotation_never_deletes_the_last_good_one_for_a_damaged_newer_one(tmp_path, damage):
+    for step in (3, 5):
+        write(tmp_path, step)
+    damage(write(tmp_path, 9))
+    checkpoint.rotate(tmp_path, 1)
+    assert steps(tmp_path) == [5]
+    assert checkpoint.latest(tmp_path).step == 5
+
+
 def test_rotation_without_a_complete_one_deletes_nothing(tmp_path):
     write(tmp_path, 9, seal=False)
     checkpoint.rotate(tmp_path, 1)

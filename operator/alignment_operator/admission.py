@@ -35,7 +35,7 @@ CURES = (
 REACTIVATE = "To go on, set spec.active of Workload {name} to true, or change spec.rerun for a new run."
 NO_WORKLOAD_CURE = (
     "See that Kueue's controller runs, that batch/job is among its integrations and AlignmentJob is not, "
-    "and that it manages this namespace."
+    "and that it manages this namespace"
 )
 
 
@@ -53,6 +53,17 @@ class Standing:
     look_again: float | None = None
 
 
+def queue_of(job: AlignmentJob, observed: Observed) -> str | None:
+    """The queue that the run is in; None: in none, so `suspend` of its Job is the operator's.
+
+    Without `spec.queueName` too: Kueue gives Jobs the LocalQueue `default` of their namespace, and may be set to take
+    Jobs without a queue. Whoever wrote `suspend` against it then would never be done.
+    """
+    child, workload = observed.job, observed.workload
+    named = job.spec.queue_name or (child.queue_name if child else None)
+    return named or (workload.queue_name or "none" if workload else None)
+
+
 def workload_patch(job: AlignmentJob, observed: Observed) -> dict[str, Any]:
     """The only changes ever made to a Workload: `spec.active`, and with it the queue, if that was changed meanwhile.
 
@@ -60,24 +71,25 @@ def workload_patch(job: AlignmentJob, observed: Observed) -> dict[str, Any]:
     was deactivated: it would be admitted by its old queue.
     """
     workload, suspend = observed.workload, job.spec.suspend
-    if workload is None or not job.spec.queue_name:
+    if workload is None:
         return {}
     if suspend:
         return {"spec": {"active": False}} if workload.active else {}
     if workload.active or not workload.set_by_us:
         return {}
-    moved = job.spec.queue_name != workload.queue_name
+    moved = job.spec.queue_name not in (None, workload.queue_name)
     return {"spec": {"active": True} | ({"queueName": job.spec.queue_name} if moved else {})}
 
 
 def may_suspend(job: AlignmentJob, observed: Observed) -> bool:
     """Whether `spec.suspend` holds the run: without rights on its Workload the queue may start it nevertheless."""
-    return not job.spec.queue_name or observed.kueue is not Kueue.FORBIDDEN
+    return not queue_of(job, observed) or observed.kueue is not Kueue.FORBIDDEN
 
 
 def standing(job: AlignmentJob, observed: Observed, child: JobView, now: datetime) -> Standing:
-    """Where the suspended Job of a job with a queue stands, while its user does not suspend it."""
-    waits = f"Run {child.run} waits in queue {job.spec.queue_name}"
+    """Where the suspended Job of a job in a queue stands, while its user does not suspend it."""
+    queue = queue_of(job, observed)
+    waits = f"Run {child.run} waits in queue {queue}"
     if observed.kueue is Kueue.ABSENT:
         cure = "Install Kueue, or remove spec.queueName and change spec.rerun."
         text = f"spec.queueName needs Kueue, which is not installed here. {cure}"
@@ -87,19 +99,21 @@ def standing(job: AlignmentJob, observed: Observed, child: JobView, now: datetim
         return Standing(Reason.WAITING_IN_QUEUE, text)
     workload = observed.workload
     if workload is None:
-        return _unclaimed(child, waits, observed.kueue, now)
+        return _unclaimed(job, observed.kueue, child, waits, now)
     if not workload.active:
         return _inactive(workload, waits, child)
     if workload.true("Admitted"):
-        return Standing(Reason.ADMITTED, f"Queue {job.spec.queue_name} has admitted the run; it is being started.")
+        return Standing(Reason.ADMITTED, f"Queue {queue} has admitted the run; it is being started.")
     return _pending(workload, waits, child)
 
 
-def _unclaimed(child: JobView, waits: str, kueue: Kueue, now: datetime) -> Standing:
+def _unclaimed(job: AlignmentJob, kueue: Kueue, child: JobView, waits: str, now: datetime) -> Standing:
     left = (child.creation + NO_WORKLOAD_AFTER - now).total_seconds() if child.creation else 0.0
     if left > 0 or kueue is Kueue.UNKNOWN:
         return Standing(Reason.WAITING_IN_QUEUE, f"{waits}.", look_again=left if left > 0 else None)
-    text = f"Kueue has made no Workload for Job {child.name}. {NO_WORKLOAD_CURE}"
+    priority = job.spec.workload_priority_class
+    exists = f", and that WorkloadPriorityClass {priority} exists" if priority else ""
+    text = f"Kueue has made no Workload for Job {child.name}. {NO_WORKLOAD_CURE}{exists}."
     return Standing(Reason.NO_WORKLOAD, text, ready=False)
 
 

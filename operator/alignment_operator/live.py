@@ -77,10 +77,11 @@ def _held(job: AlignmentJob, observed: Observed, child: JobView, now: datetime) 
     """The Job is suspended: by the user, or by the queue."""
     stopping = sum(not pod.ended for pod in observed.own_pods)
     tail = f" {stopping} pods are still stopping." if stopping > 1 else " A pod is still stopping." if stopping else ""
+    queue = admission.queue_of(job, observed)
     if job.spec.suspend and admission.may_suspend(job, observed):
-        again = f"wait in queue {job.spec.queue_name} again" if job.spec.queue_name else "go on"
+        again = f"wait in queue {queue} again" if queue else "go on"
         return suspended(f"Run {child.run} is suspended; set spec.suspend to false to {again}.{tail}")
-    if job.spec.queue_name:
+    if queue:
         return _queued(admission.standing(job, observed, child, now), tail)
     return State(Phase.STARTING, Reason.STARTING, f"Run {child.run} is being resumed.{tail}", moving=True)
 

@@ -145,7 +145,7 @@ def _live(job: AlignmentJob, observed: Observed, child: JobView) -> Decision:
         return Decision(run, rerun, waiting=Reason.WAITING_FOR_PODS, message=message, look_again=POD_CHECK_SECONDS)
     if finished(child):
         return Decision(run, rerun)
-    return Decision(run, rerun, patch=_patch(job, child), workload=admission.workload_patch(job, observed))
+    return Decision(run, rerun, patch=_patch(job, observed, child), workload=admission.workload_patch(job, observed))
 
 
 def _finished(job: AlignmentJob, child: JobView | None, now: datetime) -> Decision:
@@ -163,17 +163,17 @@ def _blocked(pods: tuple[PodView, ...]) -> str:
     return f"Pods of the run still exist: {', '.join(alive[:3])}{' ...' if len(alive) > 3 else ''}." if alive else ""
 
 
-def _patch(job: AlignmentJob, child: JobView) -> dict[str, Any]:
+def _patch(job: AlignmentJob, observed: Observed, child: JobView) -> dict[str, Any]:
     """The only changes ever made to a live Job. With a queue, `suspend` is Kueue's.
 
-    Kueue refuses a change of the queue, and a first priority, until it has suspended the Job.
+    Kueue refuses a change of the queue, and a first priority, until it has suspended the Job. A queue is not left.
     """
     wanted: dict[str, tuple[Any, Any]] = {"backoffLimit": (job.spec.backoff_limit, child.backoff_limit)}
     wanted["activeDeadlineSeconds"] = (job.spec.active_deadline_seconds, child.active_deadline_seconds)
-    if not job.spec.queue_name:
+    if not admission.queue_of(job, observed):
         wanted["suspend"] = (job.spec.suspend, child.suspended)
     labels: dict[str, tuple[Any, Any]] = {}
-    if child.suspended:
+    if child.suspended and job.spec.queue_name:
         labels[QUEUE_LABEL] = (job.spec.queue_name, child.queue_name)
     if child.suspended or child.priority_class:
         labels[PRIORITY_CLASS_LABEL] = (job.spec.workload_priority_class, child.priority_class)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from . import admission
 from .api.alignmentjob import AlignmentJob
 from .api.constants import ConditionType, Phase, Reason
 from .api.status import Condition
@@ -46,7 +47,9 @@ def stage_of(
         state = _waiting(decision) or ended or live_state(job, observed, decision, now, settings)
     # how a run ended stays told while its successor is refused or waits
     failure = ended.failure if ended else state.failure
-    return Stage(state.phase, _facts(job, state, accepted, ended), failure, state.look_again)
+    return Stage(
+        state.phase, _facts(admission.queue_of(job, observed), state, accepted, ended), failure, state.look_again
+    )
 
 
 def _accepted(observed: Observed, decision: Decision) -> tuple[Fact, Fact | None]:
@@ -61,9 +64,8 @@ def _accepted(observed: Observed, decision: Decision) -> tuple[Fact, Fact | None
     return fact, fact
 
 
-def _facts(job: AlignmentJob, state: State, accepted: Fact, ended: State | None) -> Facts:
+def _facts(queue: str | None, state: State, accepted: Fact, ended: State | None) -> Facts:
     """Every condition: the defaults, what the end of the run fixes, and what the state says."""
-    queue = job.spec.queue_name
     facts: Facts = {
         ConditionType.ACCEPTED: accepted,
         ConditionType.QUEUED: Fact(False, Reason.ADMITTED, f"Queue {queue} has admitted the run.")

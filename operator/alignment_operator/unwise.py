@@ -13,6 +13,7 @@ from .settings import Settings
 from .views import Kueue, Observed
 
 SHORT_GRACE_SECONDS = 30
+DEFAULT_QUEUE = "default"  # Kueue puts Jobs without a queue into this LocalQueue, where it exists
 LORA_ONLY = (
     "lora_r",
     "lora_alpha",
@@ -115,6 +116,8 @@ def _live_run(job: AlignmentJob, observed: Observed) -> Iterator[str]:
             "set spec.active of its Workload to false, or the chart's rbac.kueue to true."
         )
     # A rule cannot compare opaque content, so a change of podTemplate is let through; live pods have the old one.
+    if child and child.queue_name and not job.spec.queue_name and child.queue_name != DEFAULT_QUEUE:
+        yield f"The run stays in queue {child.queue_name}; without spec.queueName is the next one: change spec.rerun."
     if child and child.template_digest and child.template_digest != digest(job.spec.pod_template):
         yield "spec.podTemplate was changed; it acts from the next run: change spec.rerun to start one."
 

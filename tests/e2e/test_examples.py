@@ -60,13 +60,3 @@ def test_sft_and_dpo_applied_together_run_one_after_the_other(workspace: str, ex
     status = dpo.complete()
     assert status["method"] == "DPO"
     assert status["result"]["artifacts"]["adapter"]
-
-
-def test_the_queued_example_says_what_it_waits_for(workspace: str, example: list[Job]) -> None:
-    """Kueue is not installed here: the job stays suspended, and says so instead of being silent."""
-    job = applied(workspace, example, "smollm2-dpo-queued")
-    status = job.wait("queueing", lambda s: s.get("phase") == "Queued", timeout=30)
-    queued = next(c for c in status["conditions"] if c["type"] == "Queued")
-    assert queued["status"] == "True"
-    assert "training" in queued["message"]
-    assert not job.pods()

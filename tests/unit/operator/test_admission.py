@@ -145,7 +145,7 @@ def test_the_queued_condition_tells_since_when_although_its_reason_changes() -> 
     ("made_seconds_ago", "kueue", "reason", "words", "ready"),
     [
         pytest.param(5, Kueue.PRESENT, "WaitingInQueue", "waits in queue gpus", "True", id="kueue-has-a-moment"),
-        pytest.param(60, Kueue.PRESENT, "NoWorkload", "batch/job", "False", id="kueue-ignores-the-job"),
+        pytest.param(60, Kueue.PRESENT, "NoWorkload", "WorkloadPriorityClass research", "False", id="ignored"),
         pytest.param(60, Kueue.ABSENT, "KueueNotInstalled", "spec.queueName needs Kueue", "False", id="no-kueue"),
         pytest.param(60, Kueue.FORBIDDEN, "WaitingInQueue", "rbac.kueue", "True", id="no-rights-on-workloads"),
         pytest.param(60, Kueue.UNKNOWN, "WaitingInQueue", "waits in queue gpus", "True", id="not-looked-yet"),
@@ -157,7 +157,7 @@ def test_without_a_workload_the_reason_is_told(
     child = Job().queued()
     child.obj["metadata"]["creationTimestamp"] = (NOW.replace(microsecond=0)).isoformat()
     later = NOW.fromtimestamp(NOW.timestamp() + made_seconds_ago, NOW.tzinfo)
-    job = alignment_job(status=RUN, queueName="gpus")
+    job = alignment_job(status=RUN, queueName="gpus", workloadPriorityClass="research")
     what = seen(kueue=kueue, job=child)
     result = compute(job, what, decide(job, what, Settings(), later), later, Settings())
     queued = condition(result.status, "Queued")
@@ -196,11 +196,9 @@ def test_suspend_sets_the_workload_inactive_and_only_our_own_is_set_active_again
     assert decision.patch == {}, "with a queue, spec.suspend of the Job is Kueue's"
 
 
-def test_a_finished_job_and_a_job_without_a_queue_leave_workloads_alone() -> None:
+def test_a_finished_jobs_workload_is_left_alone() -> None:
     ended = seen(Workload().admitted(), job=Job().complete())
     assert decide(alignment_job(status=RUN, queueName="gpus", suspend=True), ended, Settings(), NOW).workload == {}
-    free = seen(Workload(), job=Job())
-    assert decide(alignment_job(status=RUN, suspend=True), free, Settings(), NOW).workload == {}
 
 
 def test_suspended_by_the_user_is_told_apart_from_waiting() -> None:
@@ -267,3 +265,25 @@ def test_another_queue_waits_until_kueue_has_suspended_the_job() -> None:
     stopped = decide(job, seen(Workload().in_queue("old").inactive("alignment-operator"), job=child), Settings(), NOW)
     assert stopped.patch == {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "gpus"}}}
     assert stopped.workload == {}
+
+
+@pytest.mark.parametrize(
+    ("child", "workload", "queue"),
+    [
+        pytest.param(Job().queued("default"), Workload().in_queue("default").pending(), "default", id="default-queue"),
+        pytest.param(Job().suspended(), Workload().in_queue("").pending(), "none", id="jobs-without-queue-are-managed"),
+        pytest.param(Job().queued("left"), None, "left", id="queue-name-removed-while-suspended"),
+    ],
+)
+def test_a_job_that_kueue_took_by_itself_is_kueues_too(child: Job, workload: Workload | None, queue: str) -> None:
+    """Writing suspend or the label against it would never end."""
+    status = status_of(seen(workload, job=child), queueName=None)
+    assert status["phase"] == "Queued"
+    assert f"queue {queue}" in condition(status, "Queued")["message"] or "no Workload" in str(status["conditions"])
+    decision = decide(alignment_job(status=RUN), seen(workload, job=child), Settings(), NOW)
+    assert (decision.patch, decision.workload) == ({}, {})
+
+
+def test_a_queue_name_that_was_removed_acts_from_the_next_run() -> None:
+    warnings = status_of(seen(job=Job().queued("left")), queueName=None)["warnings"]
+    assert any("change spec.rerun" in warning for warning in warnings)

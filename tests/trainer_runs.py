@@ -24,6 +24,7 @@ class Outcome:
     trainer: Any
     rows: int | None
     dropped: int | None
+    truncated: int | None
 
     @property
     def losses(self) -> list[float]:
@@ -99,7 +100,8 @@ class Bench:
         recipe = recipe or self.recipe()
         lifecycle = NoLifecycle()
         artifacts = train.run(*self.files(recipe, method, **run), lifecycle)
-        return Outcome(Path(recipe["output_dir"]), artifacts, lifecycle.trainer, lifecycle.rows, lifecycle.dropped)
+        counts = lifecycle.rows, lifecycle.dropped, lifecycle.truncated
+        return Outcome(Path(recipe["output_dir"]), artifacts, lifecycle.trainer, *counts)
 
 
 def offline(environment: Any) -> None:

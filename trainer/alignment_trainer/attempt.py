@@ -62,8 +62,8 @@ class RunningAttempt:
         self.tell(**json.loads((self.folder / TRAINED).read_text()))
         return True
 
-    def dataset_report(self, rows: int | None, dropped: int | None) -> None:
-        counts = {"rows": rows, "droppedRows": dropped}
+    def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
+        counts = {"rows": rows, "droppedRows": dropped, "truncatedRows": truncated}
         self.tell(dataset={name: count for name, count in counts.items() if count is not None})
 
     def callbacks(self, trainer: Any) -> list[TrainerCallback]:

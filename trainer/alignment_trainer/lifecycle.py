@@ -23,10 +23,11 @@ class Lifecycle(Protocol):
     def already_trained(self) -> bool:
         """True if an earlier attempt saved the model (marker `trained`): only merge and push remain."""
 
-    def dataset_report(self, rows: int | None, dropped: int | None) -> None:
-        """Rows read from the train split, and of those the rows whose completion `max_length` would cut off.
+    def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
+        """Rows read from the train split, of those the rows whose completion `max_length` would cut off, or cuts short.
 
-        None: not known (a streamed dataset has no length; a packed one no longer has rows).
+        None: not known (a streamed dataset has no length; a packed one no longer has rows; SFT, ORPO and CPO cut while
+        they tokenize).
         """
 
     def callbacks(self, trainer: Trainer) -> list[TrainerCallback]:
@@ -52,6 +53,7 @@ class NoLifecycle:
         self.trainer: Any = None
         self.rows: int | None = None
         self.dropped: int | None = None
+        self.truncated: int | None = None
         self.artifacts: dict[str, str] = {}
 
     def phase(self, phase: Phase) -> None:
@@ -60,8 +62,8 @@ class NoLifecycle:
     def already_trained(self) -> bool:
         return False
 
-    def dataset_report(self, rows: int | None, dropped: int | None) -> None:
-        self.rows, self.dropped = rows, dropped
+    def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
+        self.rows, self.dropped, self.truncated = rows, dropped, truncated
 
     def callbacks(self, trainer: Trainer) -> list[TrainerCallback]:
         return []

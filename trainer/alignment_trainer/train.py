@@ -111,10 +111,11 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
     return trainer
 
 
-def rows_of(trainer: Any, train_dataset: Any) -> tuple[int | None, int | None]:
-    """(rows, of those dropped) of the train split; None where they cannot be counted."""
-    rows = getattr(trainer, "rows", None)
-    return (rows, trainer.dropped) if rows is not None else (getattr(train_dataset, "num_rows", None), None)
+def rows_of(trainer: Any, train_dataset: Any) -> tuple[int | None, int | None, int | None]:
+    """(rows, of those dropped, of those cut short) of the train split; None where they cannot be counted."""
+    if getattr(trainer, "rows", None) is None:
+        return getattr(train_dataset, "num_rows", None), None, None
+    return trainer.rows, trainer.dropped, getattr(trainer, "truncated", None)
 
 
 def drop_reference_adapter(model: Any) -> None:

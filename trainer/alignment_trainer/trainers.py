@@ -16,10 +16,14 @@ from .resuming import ResumesAdapter
 
 
 class CountsRows:
-    """Counts the rows that TRL's `_prepare_dataset` drops because `max_length` would cut off their completion."""
+    """Counts the rows that TRL's `_prepare_dataset` drops because `max_length` would cut off their completion.
+
+    And of the rest those that lose a part of it, which the collator cuts away.
+    """
 
     rows: int | None = None
     dropped: int | None = None
+    truncated: int | None = None
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
         name = rest[-1]  # TRL's last argument: "train", "eval" or the name of an eval set
@@ -30,7 +34,33 @@ class CountsRows:
         _check_some_left(prepared.num_rows, rows, name, args.max_length)
         if name == "train":
             self.rows, self.dropped = rows, rows - prepared.num_rows
+            self.truncated = truncated_rows(prepared, args.max_length, getattr(args, "truncation_mode", "keep_start"))
         return prepared
+
+
+def truncated_rows(dataset: Any, max_length: int | None, truncation_mode: str) -> int | None:
+    """Rows that lose a part of a completion in the collator; None where the columns no longer tell (SFT)."""
+    sides = [name for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in dataset.column_names]
+    if not sides:
+        return None
+    if max_length is None:
+        return 0
+    counted = ["prompt_ids"] if "prompt_ids" in dataset.column_names and truncation_mode == "keep_start" else []
+    return sum(_longer_rows(batch, sides, counted, max_length) for batch in _token_batches(dataset, sides + counted))
+
+
+def _token_batches(dataset: Any, columns: list[str]) -> Any:
+    """Arrow tables of so many rows: the lengths of lists are read without making Python objects of the tokens."""
+    return dataset.select_columns(columns).with_format("arrow").iter(batch_size=1000)
+
+
+def _longer_rows(batch: Any, sides: list[str], counted: list[str], max_length: int) -> int:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    lengths = {name: pc.list_value_length(batch[name]).to_numpy() for name in sides + counted}
+    longest = np.maximum.reduce([lengths[name] for name in sides]) + sum(lengths[name] for name in counted)
+    return int((longest > max_length).sum())
 
 
 def _rows_each(dataset: Any, prepared: Any) -> int:

@@ -79,6 +79,9 @@ class DatasetReport(Section):
     dropped_rows: Count | None = Field(
         None, alias="droppedRows", description="Of those, rows whose completion would be lost to maxLength."
     )
+    truncated_rows: Count | None = Field(
+        None, alias="truncatedRows", description="Of the others, rows that lose a part of a completion to maxLength."
+    )
 
 
 class Result(Section):

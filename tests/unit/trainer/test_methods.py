@@ -83,6 +83,33 @@ def test_rows_that_lose_their_completion_are_dropped_and_counted(bench: Bench, m
     assert all(loss == loss for loss in outcome.losses)
 
 
+@pytest.mark.parametrize(
+    ("method", "fields", "truncated"),
+    [
+        ("dpo", {}, 2),
+        ("dpo", {"truncation_mode": "keep_end"}, 2),
+        ("dpo", {"max_length": None}, 0),
+        ("kto", {}, 2),
+        ("reward", {}, 0),  # what is too long is dropped whole
+        ("sft", {}, None),  # cut while it is tokenized: TRL does not say of which rows
+        ("orpo", {}, None),
+    ],
+)
+def test_rows_whose_completion_is_cut_short_are_counted(
+    bench: Bench, method: str, fields: dict[str, Any], truncated: int | None
+) -> None:
+    """One row lacks a part of its chosen completion, one of its rejected; one loses a part of its prompt at most."""
+    short = {"prompt": "why", "chosen": "good", "rejected": "bad"}
+    rows = [short, short, {**short, "chosen": LONG}, {**short, "rejected": LONG}]
+    if fields.get("truncation_mode") == "keep_end":
+        rows.append({**short, "prompt": LONG})
+    if method == "sft":
+        rows = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
+    recipe = bench.recipe(dataset_name=str(bench.rows(rows)), max_length=64, max_steps=1)
+    outcome = bench.run({**recipe, **fields}, method)
+    assert outcome.truncated == truncated
+
+
 @pytest.mark.parametrize("fields", [{}, {"precompute_ref_log_probs": True}], ids=["plain", "precomputed"])
 @pytest.mark.parametrize("method", ["dpo", "orpo"])
 def test_a_dataset_of_which_nothing_is_left_is_refused(bench: Bench, method: str, fields: dict[str, Any]) -> None:
@@ -103,7 +130,7 @@ def test_no_length_limit_drops_nothing(bench: Bench) -> None:
 def test_a_streamed_dataset_trains_and_its_rows_are_not_known(bench: Bench) -> None:
     outcome = bench.run(bench.recipe(dataset_streaming=True, max_steps=3))
     assert len(outcome.losses) == 3
-    assert (outcome.rows, outcome.dropped) == (None, None)
+    assert (outcome.rows, outcome.dropped, outcome.truncated) == (None, None, None)
 
 
 def test_a_given_adapter_is_trained_on_and_its_copy_is_the_reference(bench: Bench) -> None:

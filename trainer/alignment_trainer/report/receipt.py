@@ -95,11 +95,12 @@ def weights(folder: Path) -> dict[str, str]:
 
 
 def rows(trainer: Any, train_dataset: Any) -> dict[str, int]:
-    """Rows of the train split, and of those the ones that `max_length` made useless, as far as they were counted."""
+    """Rows of the train split, and those of them that `max_length` made useless or cut, as far as they are known."""
     counted = getattr(trainer, "rows", None)
     known = {
         "rows": counted if counted is not None else getattr(train_dataset, "num_rows", None),
         "droppedRows": getattr(trainer, "dropped", None),
+        "truncatedRows": getattr(trainer, "truncated", None),
     }
     return {name: count for name, count in known.items() if count is not None}
 

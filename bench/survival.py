@@ -1,7 +1,7 @@
 """A run that is ended again and again at random moments, against one that nothing disturbs: is the curve the same?
 
-`python -m bench.survival [--signal TERM] [--times 20] [--seed 0]` prints the table of docs/survival.md. Real launchers
-and workers, the trainer's own checkpoints; a tiny model, so that an attempt is mostly the start of Python.
+`python -m bench.survival [--signal KILL TERM] [--times 20] [--seed 0]` prints the tables of docs/survival.md. Real
+launchers and workers, the trainer's own checkpoints; a tiny model, so that an attempt is mostly the start of Python.
 """
 
 from __future__ import annotations
@@ -184,16 +184,20 @@ def table(struck: list[Blow]) -> str:
 def main() -> int:
     given = arguments()
     steps = RECIPE["max_steps"] if given.times > 3 else 120
-    number = signal.Signals[f"SIG{given.signal}"]
+    return max(report(signal.Signals[f"SIG{name}"], given.times, given.seed, steps) for name in given.signal)
+
+
+def report(number: signal.Signals, times: int, seed: int, steps: int) -> int:
+    """Print the table for one signal; 1 if the disturbed run came out differently, else 0."""
     with tempfile.TemporaryDirectory() as root, playground(Path(root), steps) as (straight, disturbed, listener):
         straight.complete()
-        struck = survive(disturbed, listener, moments(given.times, given.seed), number)
+        struck = survive(disturbed, listener, moments(times, seed), number)
         apart = difference(curve(straight, steps), curve(disturbed, steps))
         weights = [(run.output / "model.safetensors").read_bytes() for run in (straight, disturbed)]
         count = len(curve(straight, steps))
-    print(table(struck))
+    print(f"\n{number.name}, {times} times, seed {seed}:\n\n{table(struck)}")
     print(f"\nOf {count} logged values {count - len(apart)} are equal; the final weights are", end=" ")
-    print("equal, byte for byte." if weights[0] == weights[1] else "not equal.")
+    print("equal, byte for byte." if weights[0] == weights[1] else "not equal.", flush=True)
     for at in sorted(apart)[:10]:
         print(f"step {at[0]}, {at[1]}: {apart[at][0]} undisturbed, {apart[at][1]} disturbed")
     return int(bool(apart) or weights[0] != weights[1])
@@ -201,7 +205,7 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.survival", description=__doc__)
-    parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
+    parser.add_argument("--signal", nargs="+", choices=["KILL", "TERM"], default=["KILL", "TERM"])
     parser.add_argument("--times", type=int, default=20, help="how often the run is ended (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     return parser.parse_args()

@@ -19,6 +19,7 @@ _OURS = [
     "checkpoint-*",
     "attempts.jsonl",
     "heartbeat",
+    "memory-rung.json",
     "attempt-*.log",
     "trained",
     "result.json",

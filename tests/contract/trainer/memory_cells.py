@@ -35,6 +35,7 @@ BF16 = {"dtype": "bfloat16", "bf16": True}
 CHECKPOINTED, KEPT = {"gradient_checkpointing": True}, {"gradient_checkpointing": False}
 RESIDENT = {"referenceModel": {"strategy": "Resident"}}
 PRECOMPUTED = {"referenceModel": {"strategy": "Precomputed"}}
+ACCUMULATED = {"gradient_accumulation_steps": 2}
 OWN_4BIT = {"referenceModel": {"strategy": "Resident", "model": {"load_in_4bit": True}}}
 
 
@@ -45,6 +46,7 @@ class Cell:
     name: str
     recipe: dict[str, Any]
     run: dict[str, Any]
+    method: str = "dpo"
 
 
 CELLS = (
@@ -66,6 +68,28 @@ CELLS = (
     Cell("4-bit LoRA, shared", {**KEPT, **NF4}, {}),
     Cell("4-bit LoRA nested, precomputed", {**KEPT, **NF4, "use_bnb_nested_quant": True}, PRECOMPUTED),
     Cell("8-bit LoRA, shared", {**KEPT, **INT8}, {}),
+)
+
+# Another architecture and shape, other methods: nothing in the estimate was chosen by these
+OTHER_SHAPE = {"architecture": "Qwen2", "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3}
+OTHER_SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
+DROPPED = {"disable_dropout": False, "lora_dropout": 0.1}
+OTHER_CELLS = (
+    Cell("full fp32, resident", KEPT, RESIDENT),
+    Cell("full bf16, resident, checkpointed, accumulated", {**CHECKPOINTED, **BF16, **ACCUMULATED}, RESIDENT),
+    Cell("LoRA bf16 with dropout, shared", {**KEPT, **LORA, **BF16, **DROPPED}, {}),
+    Cell("4-bit LoRA, fp32 under autocast", {**KEPT, **LORA, "load_in_4bit": True, "bf16": True}, {}),
+    Cell("full fp32, eager attention", {**KEPT, "attn_implementation": "eager"}, RESIDENT),
+    Cell("SFT, LoRA bf16", {**KEPT, **LORA, **BF16}, {}, "sft"),
+    Cell("KTO, full fp32", KEPT, {}, "kto"),
+)
+FAST = {"completionHead": True, "packedPairs": True, "skipAdapterCasts": True, "referenceCache": False}
+FAST_CELLS = (
+    Cell("full bf16, resident", {**KEPT, **BF16}, RESIDENT),
+    Cell("full fp32, resident, checkpointed", CHECKPOINTED, RESIDENT),
+    Cell("LoRA fp32, shared", {**KEPT, **LORA}, {}),
+    Cell("LoRA bf16, shared", {**KEPT, **LORA, **BF16}, {}),
+    Cell("4-bit LoRA, shared, checkpointed", {**CHECKPOINTED, **NF4}, {}),
 )
 
 
@@ -192,7 +216,13 @@ def model_folder(root: Path, architecture: str = "Llama", **sizes: Any) -> Path:
 
 def rows(rejected: str) -> list[dict[str, Any]]:
     """Pairs whose chosen side is cut at every max_length of a cell."""
-    return [{"prompt": "what is the sky", "chosen": "blue " * 400, "rejected": rejected} for _ in range(8)]
+    return [{"prompt": "what is the sky", "chosen": "blue " * 400, "rejected": rejected} for _ in range(16)]
+
+
+def single_rows() -> list[dict[str, Any]]:
+    """Of KTO, and of SFT, which ignores the labels: every second one is cut."""
+    completions = ("blue " * 400, "water is cold")
+    return [{"prompt": "what is the sky", "completion": completions[n % 2], "label": n % 2 == 0} for n in range(16)]
 
 
 class Calibration:
@@ -203,6 +233,7 @@ class Calibration:
         self.bench.model = model_folder(root / "calibration-model", **sizes)
         self.fields = {"max_length": length, "per_device_train_batch_size": batch, "max_steps": 2}
         self.padded, self.full = self.bench.rows(rows("water is cold")), self.bench.rows(rows("hot " * 400))
+        self.single = self.bench.rows(single_rows())
 
     def build(
         self, cell: Cell, optimizations: dict[str, bool] = STOCK, dataset: Path | None = None
@@ -211,8 +242,11 @@ class Calibration:
         from alignment_trainer.data import load_datasets
         from alignment_trainer.train import build_trainer
 
-        fields = {"dataset_name": str(dataset or self.padded), **self.fields, **cell.recipe}
-        config = load_config(*self.bench.files(self.bench.recipe(**fields), **cell.run, optimizations=optimizations))
+        usual = self.single if cell.method in ("sft", "kto") else self.padded
+        fields = {"dataset_name": str(dataset or usual), **self.fields, **cell.recipe}
+        config = load_config(
+            *self.bench.files(self.bench.recipe(**fields), cell.method, **cell.run, optimizations=optimizations)
+        )
         predicted = estimate(workload_of(config))
         return predicted, build_trainer(config, NoLifecycle(), *load_datasets(config))
 
@@ -232,11 +266,18 @@ def row(cell: Cell, predicted: Estimate, counted: Counted) -> str:
 
 def main() -> None:
     offline(os.environ)
-    print("| run | predicted peak, MiB | counted peak, MiB | error |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as root:
-        calibration = Calibration(Path(root))
-        for cell in CELLS:
-            print(row(cell, *calibration.measure(cell)), flush=True)
+    sets: tuple[tuple[str, dict[str, Any], tuple[Cell, ...], dict[str, bool]], ...] = (
+        ("Llama", {}, CELLS, STOCK),
+        ("Qwen2", OTHER_SHAPE, OTHER_CELLS, STOCK),
+        ("Llama, with the trainer's speed-ups", {}, FAST_CELLS, FAST),
+    )
+    for name, sizes, cells, optimizations in sets:
+        print(f"\n| {name} | predicted peak, MiB | counted peak, MiB | error |\n|---|---|---|---|")
+        with tempfile.TemporaryDirectory() as root:
+            calibration = Calibration(Path(root), **sizes)
+            for cell in cells:
+                dataset = calibration.full if cells is FAST_CELLS else None
+                print(row(cell, *calibration.measure(cell, optimizations, dataset)), flush=True)
 
 
 if __name__ == "__main__":

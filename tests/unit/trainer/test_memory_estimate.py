@@ -142,7 +142,11 @@ def fields(workload: Workload, budget_gib: float) -> list[str]:
         (replace(ADAPTED, weights=Format(4)), 30, ["spec.model.dtype: bfloat16"]),
         (replace(ADAPTED, batch=32), 26, ["spec.training.perDeviceTrainBatchSize: 8"]),
         (replace(ADAPTED, checkpointing=False, shared_tokens=900), 50, ["spec.training.gradientCheckpointing: true"]),
-        (replace(ADAPTED, batch=1, length=8192, shared_tokens=6000), 19.5, ["spec.optimizations.packedPairs: true"]),
+        (
+            replace(ADAPTED, batch=1, length=512, shared_tokens=500),
+            15.9,
+            ["spec.optimizations.packedPairs: true"],
+        ),
         (replace(FULL, processes=8), 50, ["spec.training.fsdp: full_shard"]),
         (FULL, 45, ["spec.model.usePeft: true"]),
         (ADAPTED, 13, ["spec.model.loadIn4bit: true"]),

@@ -39,10 +39,13 @@ def layer(workload: Workload) -> int:
 
 
 def working_set(workload: Workload) -> int:
-    """What the backward pass of one layer has in hand beside what is kept: gradients of its tensors."""
+    """What the backward pass of one layer has in hand beside what is kept.
+
+    Most in the MLP: the gradients of its two branches, which take the place of its product's, and the residual's twice.
+    """
     model = workload.model
-    gradients = 3 * workload.compute_bytes * model.intermediate + 2 * _FP32 * model.hidden
-    return workload.tokens * gradients + _dequantized(workload)
+    per_token = 2 * workload.compute_bytes * model.intermediate + 2 * residual_bytes(workload) * model.hidden
+    return workload.tokens * per_token + _dequantized(workload)
 
 
 def forward_only(workload: Workload) -> int:

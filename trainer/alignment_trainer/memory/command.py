@@ -71,7 +71,8 @@ def table(workload: Workload, expected: Estimate, budget: int) -> list[str]:
         "optimizer": workload.optimizer,
         "activations": f"{workload.tokens:,} tokens{', checkpointed' if workload.checkpointing else ''}",
     }
-    lines = [f"{name:<12}{size / check.GIB:>9.2f} GiB  {notes.get(name, '')}" for name, size in expected.parts.items()]
+    shown = {name: size for name, size in expected.parts.items() if size or notes.get(name)}
+    lines = [f"{name:<12}{size / check.GIB:>9.2f} GiB  {notes.get(name, '')}" for name, size in shown.items()]
     return [
         *(line.rstrip() for line in lines),
         f"{'peak':<12}{expected.peak / check.GIB:>9.2f} GiB  {expected.moment}",

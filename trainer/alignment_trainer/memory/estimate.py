@@ -64,15 +64,15 @@ def _moments(workload: Workload, parts: Mapping[str, int]) -> dict[str, int]:
     trained = parts["weights"] + parts["adapter"] + parts["optimizer"]
     resident = trained + (parts["reference"] if workload.reference_pass else 0)
     held = resident + (parts["gradients"] if workload.accumulation > 1 else 0)  # of earlier micro-batches
-    held += parts["activations"] + head.kept(workload)
+    held += parts["activations"]
     moments = {
-        "LM head's backward pass": held + head.backward(workload),
-        "first layer of the backward pass": held + parts["working set"],
+        "LM head's backward pass": held + head.kept(workload) + head.backward(workload),
+        "first layer of the backward pass": held + head.gradient(workload) + parts["working set"],
         "end of the backward pass": resident + parts["gradients"] + parts["working set"],
         "optimizer's step": resident + parts["gradients"] + _step(workload),
     }
     if workload.reference_pass:
-        moments["reference's pass"] = held + _scoring(workload)
+        moments["reference's pass"] = held + head.kept(workload) + _scoring(workload)
     elif workload.reference:
         moments["precomputing"] = parts["weights"] + parts["adapter"] + parts["reference"] + _scoring(workload)
     return moments

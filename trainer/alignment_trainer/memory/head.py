@@ -38,6 +38,12 @@ def backward(workload: Workload) -> int:
     return gradients + _tiles(workload, _CPU_BACKWARD_TILES)
 
 
+def gradient(workload: Workload) -> int:
+    """Bytes of the head's own gradient, there before those of the layers."""
+    weight = workload.model.head
+    return weight.size * workload.weights.dtype_bytes if weight is not None and workload.trains(weight) else 0
+
+
 def forward(workload: Workload) -> int:
     """Bytes that scoring without gradients has in hand: the reference's pass."""
     if workload.model.labels is not None:

@@ -63,7 +63,7 @@ def live_state(job: AlignmentJob, observed: Observed, decision: Decision, now: d
 def _ending(observed: Observed, child: JobView) -> State | None:
     """Nothing starts any more, and the Job has not ended yet: its last pods stop, or its controller has not looked."""
     # The first pod decides a success, and it is seen before the Job controller has counted it
-    if child.condition("SuccessCriteriaMet") or any(p.index == 0 and p.phase == "Succeeded" for p in observed.own_pods):
+    if child.condition("SuccessCriteriaMet") or any(p.index == 0 and p.succeeded for p in observed.own_pods):
         message = f"Run {child.run} has completed; its pods are being counted."
         return State(Phase.RUNNING, Reason.RUNNING, message, moving=True)
     pod = is_decided(child, observed.own_pods)
@@ -121,6 +121,9 @@ def _started(job: AlignmentJob, observed: Observed, child: JobView, now: datetim
     stopped = _last_failed(observed.own_pods)
     if stopped and not live:
         return _backing_off(observed.own_pods, stopped, look_again)
+    if any(pod.terminated for pod in live):
+        message = f"The trainer of run {child.run} has ended; how is being read."
+        return State(Phase.RUNNING, Reason.NOT_RUNNING, message, moving=True)
     if any(pod.deleting_since for pod in live):
         message = f"A pod of run {child.run} is being stopped; the run resumes from its last checkpoint."
     else:
@@ -130,7 +133,7 @@ def _started(job: AlignmentJob, observed: Observed, child: JobView, now: datetim
 
 
 def _finished_pods(observed: Observed) -> int:
-    return sum(pod.phase == "Succeeded" for pod in observed.own_pods)
+    return sum(pod.succeeded for pod in observed.own_pods)
 
 
 def _places(pods: list[PodView]) -> str:

@@ -64,6 +64,22 @@ STAGES = [
         id="a-peer-is-done",
     ),
     pytest.param(
+        observed(Job(), Pod().exited(0).still_running()),
+        RUN,
+        {},
+        "Running",
+        ("True", "Running"),
+        id="succeeded-before-its-phase-says-so",
+    ),
+    pytest.param(
+        observed(Job(), Pod().exited(74).still_running()),
+        RUN,
+        {},
+        "Running",
+        ("True", "NotRunning"),
+        id="failed-before-its-phase-says-so",
+    ),
+    pytest.param(
         observed(Job().queued()), RUN, {"queueName": "gpus"}, "Queued", ("True", "WaitingInQueue"), id="waits-in-queue"
     ),
     pytest.param(

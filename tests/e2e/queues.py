@@ -97,9 +97,14 @@ def sleeping(seconds: int, gpus: int = 1) -> dict[str, Any]:
 
 
 def training(gpus: int, **changes: Any) -> dict[str, Any]:
-    """Changes for a job that really trains, on the CPU, and is counted as if it had GPUs."""
-    counted = {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "3Gi", GPU: str(gpus)}}
-    return {"queueName": QUEUE, "gpuResource": "example.com/none", "resources": counted} | changes
+    """Changes for a job that really trains, on the CPU, and is counted as if it had GPUs.
+
+    A pod requests what the greediest of its init containers does: this one takes the GPUs and ends.
+    """
+    resources = {"requests": {GPU: str(gpus)}, "limits": {GPU: str(gpus)}}
+    counted = {"name": "count", "image": SHELL, "command": ["true"], "resources": resources}
+    template = {"spec": {"initContainers": [{**counted, "securityContext": RESTRICTED}]}}
+    return {"queueName": QUEUE, "podTemplate": template} | changes
 
 
 def child(job: Job) -> dict[str, Any]:
@@ -115,23 +120,23 @@ def workload(job: Job) -> dict[str, Any]:
     return next(w for w in found if any(o["uid"] == uid for o in w["metadata"]["ownerReferences"]))
 
 
-def since(obj: dict[str, Any], kind: str) -> datetime | None:
-    """When the condition of that type became true; None while it is not."""
-    found = [c for c in obj["status"].get("conditions", []) if c["type"] == kind and c["status"] == "True"]
-    return datetime.fromisoformat(found[0]["lastTransitionTime"]) if found else None
+def ran(job: Job) -> tuple[datetime, datetime]:
+    """From when to when the first run's Job ran. (Kueue 0.15 deletes a Workload soon after its end.)"""
+    status = child(job)["status"]
+    return datetime.fromisoformat(status["startTime"]), datetime.fromisoformat(status["completionTime"])
 
 
 def writes(job: Job, resource: str) -> list[str]:
     """Verbs of every write that the operator made to that Job, or its Workload, by the API server's audit log."""
-    names = {"jobs": f"{job.name}-r1"}.get(resource) or workload(job)["metadata"]["name"]
+    name = f"{job.name}-r1" if resource == "jobs" else workload(job)["metadata"]["name"]
     verbs = []
     with (ROOT / ".cluster/log/audit.log").open() as log:
         for line in log:
-            if OPERATOR not in line or job.namespace not in line or names not in line:
+            if OPERATOR not in line or job.namespace not in line or name not in line:
                 continue
             event = json.loads(line)
             about = event.get("objectRef", {})
             wrote = event["verb"] not in ("get", "list", "watch") and event["user"]["username"] == OPERATOR
-            if wrote and (about.get("resource"), about.get("name")) == (resource, names):
+            if wrote and (about.get("resource"), about.get("name")) == (resource, name):
                 verbs.append(event["verb"])
     return verbs

@@ -1,5 +1,6 @@
 """The operator and Workloads on a real API server with Kueue's own CRD, and without it. The tests play Kueue."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from alignment_operator.api.constants import GROUP
 from alignment_operator.resources import JOBS, WORKLOADS
 from dev.cluster import kueue
 from dev.cluster.layout import here
 from tests.integration.apiserver import ApiServer
 from tests.integration.operator.conftest import Operator, World, condition
 
+RBAC = "rbac.authorization.k8s.io"
 CRD = "customresourcedefinition/workloads.kueue.x-k8s.io"
 NO_ROOM = "couldn't assign flavors to pod set main: insufficient unused quota for cpu in flavor small, 1 more needed"
 
@@ -182,3 +185,37 @@ async def test_a_job_that_kueue_ignores_says_so(shared_operator: Operator, insta
     await Kueue(world).claims()
     await world.until(lambda o: queued(o, "WaitingInQueue"))
     assert (await world.get(JOBS, world.child(1)))["spec"]["suspend"] is True
+
+
+@pytest.fixture
+def limited(apiserver: ApiServer, namespace: str, tmp_path: Path) -> Iterator[Path]:
+    """Kubeconfig of somebody who may do all that the operator does, but nothing with Workloads."""
+    role = f"limited-{namespace}"
+    groups = [GROUP, "batch", "coordination.k8s.io", ""]
+    rules = [{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]
+    manifest = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules}
+    apiserver.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+    account = f"{namespace}:limited"
+    apiserver.kubectl("create", "serviceaccount", "limited", "-n", namespace)
+    apiserver.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", f"--serviceaccount={account}")
+    token = apiserver.kubectl("create", "token", "limited", "-n", namespace).stdout.strip()
+    path = tmp_path / "kubeconfig"
+    path.write_text(apiserver.kubeconfig.read_text().replace(apiserver.token, token))
+    yield path
+    apiserver.kubectl("delete", "clusterrole,clusterrolebinding", role)
+
+
+async def test_without_rights_on_workloads_jobs_queue_and_status_says_what_is_missing(
+    installed: None, limited: Path, world: World, tmp_path: Path
+) -> None:
+    operator = Operator(limited, world.namespace, tmp_path / "limited.log").start()
+    try:
+        await world.apply(queueName="team")
+        told = await world.until(lambda o: "rbac.kueue" in condition(o, "Queued")["message"])
+        assert queued(told, "WaitingInQueue")
+        assert (await world.job())["spec"]["suspend"] is True
+        await world.change(suspend=True)
+        await world.until(lambda o: any("rbac.kueue" in warning for warning in o["status"]["warnings"]))
+        assert operator.get("/healthz") == 200
+    finally:
+        operator.end(signal.SIGKILL)

@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 
+from tests.fast_runs import OFF, ON
 from tests.trainer_runs import LORA, Bench, offline
 
 FOUR_BIT = {**LORA, "load_in_4bit": True}
+
+
+def switches(fields: dict[str, Any]) -> dict[str, bool]:
+    """On in fp32. Sums in another order differ in bf16's third digit (4-bit runs have bf16 adapters): off there."""
+    return OFF if {"load_in_4bit", "dtype"} & fields.keys() else ON
 
 
 def losses_of_cli(bench: Bench, recipe: dict[str, Any]) -> list[float]:
@@ -56,7 +62,7 @@ def losses_of_script(bench: Bench, recipe: dict[str, Any], method: str, monkeypa
 def test_the_trl_command_gives_the_same_losses(bench: Bench, fields: dict[str, Any]) -> None:
     steps = {"max_steps": 12, "save_strategy": "steps", "save_steps": 12}
     stock = losses_of_cli(bench, bench.recipe(**steps, **fields))
-    ours = bench.run(bench.recipe(**steps, **fields))
+    ours = bench.run(bench.recipe(**steps, **fields), optimizations=switches(fields))
     assert len(ours.losses) == 12
     assert ours.losses[0] != ours.losses[-1]
     assert ours.losses == pytest.approx(stock, abs=5e-6)
@@ -84,6 +90,6 @@ def test_trls_script_gives_the_same_losses(
 ) -> None:
     data = str(bench.data(kind))
     stock = losses_of_script(bench, bench.recipe(dataset_name=data, **fields), method, monkeypatch)
-    ours = bench.run(bench.recipe(dataset_name=data, **fields), method)
+    ours = bench.run(bench.recipe(dataset_name=data, **fields), method, optimizations=switches(fields))
     assert len(ours.losses) == 4
     assert ours.losses == pytest.approx(stock, abs=5e-6)

@@ -8,9 +8,9 @@ from typing import Any
 
 from .decisions import COMPLETION_HEAD, PACKED_PAIRS, Decisions
 
-# Mean difference of a token's log-probability. Two orders of the same sums differ by so much in each dtype;
-# attention that looks at the wrong tokens differs by more
-TOLERANCES = {"float64": 1e-4, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+# Mean difference of a token's log-probability. Two orders of the same sums differ by less in each dtype (SmolLM2-135M:
+# 2e-6 in fp32, 0.026 in bf16, as far as TRL's own forward in bf16 is from fp32); attention to wrong tokens by more
+TOLERANCES = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _ROWS = 2  # of each half of the batch: two pairs show whether one pair sees the other
 _WINDOW, _LEAD = 64, 24  # tokens of each row, and how many of them come before the first scored one
 

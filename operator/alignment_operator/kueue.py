@@ -31,9 +31,16 @@ class Workloads:
         self._namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
 
     async def refresh(self) -> None:
-        """Look for Kueue and LIST its Workloads once. Raises as Cluster's methods."""
+        """Look for Kueue and LIST its Workloads once.
+
+        An API server that cannot give them is no reason to stop: their versions are converted by Kueue's own webhook,
+        which is not there while Kueue is down.
+        """
         for namespace in self._namespaces:
-            await self._list(namespace)
+            try:
+                await self._list(namespace)
+            except (ApiError, TimeoutError) as error:
+                log.warning("workloads: not read", extra={"because": str(error) or repr(error)})
 
     async def follow(self) -> None:
         """Watch, or look again and again for something to watch. Never returns."""
@@ -49,7 +56,7 @@ class Workloads:
                     await asyncio.sleep(SEARCH_SECONDS)
                     continue
                 await self._watch(*found, namespace)
-            except (ApiError, TimeoutError, aiohttp.ClientError) as error:
+            except (ApiError, TimeoutError, aiohttp.ClientError, ValueError) as error:  # a line that was cut short
                 log.info("workloads: looking again", extra={"because": str(error) or repr(error)})
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -1,5 +1,6 @@
 """The operator and Workloads on a real API server with Kueue's own CRD, and without it. The tests play Kueue."""
 
+import asyncio
 import json
 import signal
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from alignment_operator.api.constants import GROUP
+from alignment_operator.cluster import ApiError
 from alignment_operator.resources import JOBS, WORKLOADS
 from dev.cluster import kueue
 from dev.cluster.layout import here
@@ -219,3 +221,39 @@ async def test_without_rights_on_workloads_jobs_queue_and_status_says_what_is_mi
         assert operator.get("/healthz") == 200
     finally:
         operator.end(signal.SIGKILL)
+
+
+async def test_the_operator_starts_while_kueue_is_down(
+    installed: None, new_operator: Callable[..., Operator], world: World, apiserver: ApiServer
+) -> None:
+    """Kueue's webhook converts Workloads between their versions: without it the API server cannot list them."""
+    await world.apply(queueName="team")
+    first = new_operator().start()
+    await Kueue(world).claims()
+    await world.until(lambda o: queued(o, "WaitingInQueue"))
+    first.end(signal.SIGKILL)
+    webhook = {"clientConfig": {"url": "https://127.0.0.1:1/convert"}, "conversionReviewVersions": ["v1"]}
+    convert = ["patch", CRD, "--type=merge", "-p"]
+    apiserver.kubectl(*convert, json.dumps({"spec": {"conversion": {"strategy": "Webhook", "webhook": webhook}}}))
+    try:
+        assert "conversion" in (await unreadable(world)).message
+        second = new_operator().start()
+        free = World(world.cluster, world.namespace, "free")
+        await free.apply()
+        await free.job()
+        assert second.get("/healthz") == 200
+    finally:
+        apiserver.kubectl(*convert, '{"spec":{"conversion":{"strategy":"None","webhook":null}}}')
+
+
+async def unreadable(world: World) -> ApiError:
+    """What the API server says once it cannot list Workloads any more."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            async for _ in world.cluster.pages(WORKLOADS, world.namespace):
+                pass
+        except ApiError as error:
+            return error
+        await asyncio.sleep(0.2)
+    raise AssertionError("Workloads are listed without their webhook")

@@ -23,7 +23,7 @@ from tests.e2e.queues import (
     writes,
 )
 
-LONG = {"maxSteps": 200, "saveSteps": 50}
+LONG = {"maxSteps": 200, "saveSteps": 500}  # no checkpoint but the one of a stop
 SHARED = {"volume": {"persistentVolumeClaim": {"claimName": "output-shared"}}}
 
 
@@ -82,7 +82,7 @@ def test_six_jobs_on_two_gpus_run_two_at_a_time_in_priority_order(quota: Quota, 
 
 def test_a_preempted_run_stops_at_a_steps_end_and_resumes_from_it(quota: Quota, apply: Callable[..., Job]) -> None:
     victim = apply("victim", **training(2, training=LONG, workloadPriorityClass=quota.priority("low")))
-    victim.wait("training", lambda s: s.get("progress", {}).get("step", 0) > 25)
+    victim.wait("training", lambda s: s.get("progress", {}).get("step", 0) > 10)
     assert flavored(victim)
     victim.patch(backoffLimit=5)  # one of the few changes of a live Job
     other = apply("urgent", **sleeping(3, gpus=2), workloadPriorityClass=quota.priority("high"))
@@ -95,8 +95,7 @@ def test_a_preempted_run_stops_at_a_steps_end_and_resumes_from_it(quota: Quota, 
     status = victim.complete(timeout=300)
     result = status["result"]
     assert result["attempt"] == status["progress"]["attempt"] == 2
-    assert result["resumedFromStep"] == status["progress"]["resumedFromStep"] > 25
-    assert result["resumedFromStep"] % LONG["saveSteps"] != 0, "the step at which it was stopped, not a periodic one"
+    assert result["resumedFromStep"] == status["progress"]["resumedFromStep"] > 10
     assert result["lostSteps"] == status["progress"]["lostSteps"] == 0
     assert status["run"] == 1
     assert child(victim)["spec"]["backoffLimit"] == 5

@@ -287,3 +287,26 @@ def test_a_job_that_kueue_took_by_itself_is_kueues_too(child: Job, workload: Wor
 def test_a_queue_name_that_was_removed_acts_from_the_next_run() -> None:
     warnings = status_of(seen(job=Job().queued("left")), queueName=None)["warnings"]
     assert any("change spec.rerun" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("workload", "kind", "reason"),
+    [
+        pytest.param(Workload().evicted("Preempted", BY_PRIORITY), "Normal", "Preempted", id="preempted"),
+        pytest.param(
+            Workload().pending("LocalQueue gpus doesn't exist", "Inadmissible"),
+            "Warning",
+            "Inadmissible",
+            id="no-queue",
+        ),
+        pytest.param(Workload().pending("insufficient unused quota"), "", "", id="another-message-is-no-news"),
+    ],
+)
+def test_a_change_of_the_reason_is_told_as_an_event(workload: Workload, kind: str, reason: str) -> None:
+    what = seen(Workload().pending())
+    first = status_of(what)
+    job = alignment_job(status=first, queueName="gpus")
+    after = seen(workload)
+    events = compute(job, after, decide(job, after, Settings(), NOW), NOW, Settings()).events
+    assert [(event.type, event.reason) for event in events] == ([(kind, reason)] if reason else [])
+    assert all(event.message.endswith(".") for event in events)

@@ -63,7 +63,6 @@ class Blow:
     broken: list[str] = field(default_factory=list)  # checkpoints that it left half written
     resumed_from: int = 0
     lost_steps: int = 0
-    equal: bool = True
 
 
 def moments(times: int, seed: int) -> list[Moment]:

@@ -32,8 +32,7 @@ def run(recipe_path: str | Path, run_config_path: str | Path, lifecycle: Lifecyc
 
 
 def check(config: Config) -> None:
-    """What can be refused without reading data or weights. Raises UserError, and GpuOutOfMemory where it cannot fit."""
-    from .memory.check import check_memory
+    """What can be refused without reading data or weights. Raises UserError."""
     from .quantization import check_quantization
 
     trackers.prepare(config)
@@ -41,15 +40,16 @@ def check(config: Config) -> None:
     own_attention = config.run.referenceModel.model.get("attn_implementation")
     check_attention(own_attention, config.run.device, "spec.referenceModel.model.attnImplementation")
     check_quantization(config.model_args, config.model_args.use_peft or config.run.adapterNameOrPath is not None)
-    check_memory(config)
 
 
 def train(config: Config, lifecycle: Lifecycle) -> None:
     """Data, models, trainer, resume, train, save."""
     from .data import load_datasets
+    from .memory.check import check_memory
 
     # Data first: it is cheap to check, and a wrong column should not cost the loading of a model
     train_dataset, eval_dataset = load_datasets(config)
+    check_memory(config, train_dataset)
 
     trainer = build_trainer(config, lifecycle, train_dataset, eval_dataset)
     lifecycle.dataset_report(*rows_of(trainer, train_dataset))

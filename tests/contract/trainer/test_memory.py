@@ -14,6 +14,7 @@ import torch
 
 from alignment_trainer import exits
 from alignment_trainer.config import load_config
+from alignment_trainer.data import load_datasets
 from alignment_trainer.memory import check, device
 from alignment_trainer.memory.command import main as estimate_command
 from alignment_trainer.memory.estimate import Estimate
@@ -127,25 +128,25 @@ def test_a_run_that_cannot_fit_the_gpu_ends_before_it_loads(bench: Bench, monkey
     """The GPU is this test's: the answer of torch.cuda.mem_get_info."""
     config = load_config(*bench.files(bench.recipe(gradient_checkpointing=False)))
     config.run = config.run.model_copy(update={"device": "gpu"})
-    monkeypatch.setattr(device, "gpu_free_bytes", lambda: 40 << 20)
+    monkeypatch.setattr(device, "gpu_free_bytes", lambda: 4 << 20)
     with pytest.raises(exits.GpuOutOfMemory) as refused:
-        check.check_memory(config)
+        check.check_memory(config, load_datasets(config)[0])
     assert refused.value.exit_code == 80
     assert "spec." in refused.value.cure
     config.run = config.run.model_copy(update={"memoryCheck": False})
-    check.check_memory(config)
+    check.check_memory(config, load_datasets(config)[0])
 
 
-@pytest.mark.parametrize(("limit", "refused"), [(64 << 30, False), (600 << 20, True)], ids=["fits", "clearly over"])
+@pytest.mark.parametrize(("limit", "refused"), [(64 << 30, False), (564 << 20, True)], ids=["fits", "clearly over"])
 def test_a_container_that_is_clearly_too_small_is_refused(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, limit: int, refused: bool
 ) -> None:
     config = load_config(*bench.files(bench.recipe(per_device_train_batch_size=64)))
     monkeypatch.setattr(device, "host_bytes", lambda: limit)
     if not refused:
-        return check.check_memory(config)
+        return check.check_memory(config, load_datasets(config)[0])
     with pytest.raises(exits.UserError, match="tokens") as error:
-        check.check_memory(config)
+        check.check_memory(config, load_datasets(config)[0])
     assert "spec.resources.limits.memory" in error.value.cure
     return None
 
@@ -154,7 +155,8 @@ def test_a_model_that_cannot_be_estimated_is_left_to_loading(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.json").write_text("{}")
-    check.check_memory(load_config(*bench.files(bench.recipe(model_name_or_path=str(tmp_path)))))
+    config = load_config(*bench.files(bench.recipe(model_name_or_path=str(tmp_path))))
+    check.check_memory(config, load_datasets(config)[0])
     assert "Memory is not checked" in capsys.readouterr().out
 
 

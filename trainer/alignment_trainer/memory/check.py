@@ -1,14 +1,16 @@
-"""Does the run fit this machine? Asked before data and weights are read; a refusal names the cheapest cure."""
+"""Does the run fit this machine? Asked before weights are read; a refusal names the cheapest cure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from .. import group
 from ..exits import GpuOutOfMemory, TrainerError, UserError
 from . import device
 from .changes import Change, cheapest
 from .estimate import Estimate, estimate
+from .rows import longest_sequence
 from .settings import workload_of
 from .workload import Workload
 
@@ -23,15 +25,17 @@ CLEARLY_OVER = 1.25
 PYTHON_BYTES = 560 * 2**20  # resident set of a process that has imported torch, transformers and TRL
 
 
-def check_memory(config: Config) -> None:
+def check_memory(config: Config, train_dataset: Any) -> None:
     """Refuse a run that cannot fit. Silent where `memoryCheck` is off or the estimate cannot be made.
+
+    train_dataset: its longest row counts where that is shorter than `maxLength`.
 
     Raises GpuOutOfMemory (exit 80), or on the CPU, where the same recipe fails again on the same machine, UserError.
     """
     if not config.run.memoryCheck:
         return
     try:
-        workload = workload_of(config)
+        workload = _no_longer_than(longest_sequence(config, train_dataset), workload_of(config))
     except TrainerError:
         raise
     except Exception as error:  # no safetensors, an architecture without these sizes, the hub: loading will tell
@@ -41,6 +45,11 @@ def check_memory(config: Config) -> None:
         _check_host(workload, device.host_bytes(), config.run.processesPerNode)
     elif free := device.gpu_free_bytes():
         _check_gpu(workload, free)
+
+
+def _no_longer_than(longest: int | None, workload: Workload) -> Workload:
+    length = min(workload.length, longest) if longest else workload.length
+    return dataclasses.replace(workload, length=length)
 
 
 def _check_gpu(workload: Workload, free: int) -> None:

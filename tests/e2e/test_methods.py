@@ -39,6 +39,31 @@ def test_dpo_completes_and_says_where_its_result_lies(
     assert "Stalled" not in conditions
 
 
+@pytest.mark.parametrize(
+    ("method", "fields", "changes", "metric"),
+    [
+        pytest.param("kto", {"beta": 0.1, "maxLength": 128}, {}, "kl", id="kto"),
+        pytest.param(
+            "cpo",
+            {"lossType": "simpo", "cpoAlpha": 0, "simpoGamma": 0.5, "maxLength": 128},
+            {},
+            "rewards/margins",
+            id="simpo",
+        ),
+        pytest.param("reward", {"maxLength": 128}, {"model": {"loraTaskType": "SEQ_CLS"}}, "accuracy", id="reward"),
+    ],
+)
+def test_every_other_method_completes(
+    apply: Callable[..., Job], method: str, fields: dict[str, Any], changes: dict[str, Any], metric: str
+) -> None:
+    """SFT and ORPO: test_examples.py."""
+    status = apply(f"method-{method}", **{"dpo": None, method: fields, **changes}).complete()
+    assert status["method"].lower() == method
+    assert status["result"]["artifacts"]["adapter"]
+    metrics = {m["name"]: float(m["value"]) for m in status["metrics"]}
+    assert {"loss", metric} <= metrics.keys()
+
+
 def test_two_pods_of_one_process_train_together(apply: Callable[..., Job]) -> None:
     job = apply(
         "two-pods",

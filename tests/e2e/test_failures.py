@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -124,27 +125,29 @@ def test_a_volume_that_cannot_be_mounted_is_told_within_30_seconds_and_heals(
 
 def test_a_claim_whose_storage_is_gone_is_told_within_30_seconds(apply: Callable[..., Job], workspace: str) -> None:
     anywhere = {"key": "kubernetes.io/hostname", "operator": "Exists"}
+    gone = f"gone-{time.time_ns()}"
     volume = {
         "storageClassName": "",
         "capacity": {"storage": "1Gi"},
         "accessModes": ["ReadWriteOnce"],
-        "claimRef": {"namespace": workspace, "name": "gone"},
+        "claimRef": {"namespace": workspace, "name": gone},
         "local": {"path": "/no/such/disk"},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [anywhere]}]}},
     }
-    name = f"{workspace}-gone"
+    name = f"{workspace}-{gone}"
     kubectl("apply", "-f", "-", stdin={**claim(name), "kind": "PersistentVolume", "spec": volume})
     try:
-        spec = claim("gone")["spec"] | {"storageClassName": "", "volumeName": name}
+        spec = claim(gone)["spec"] | {"storageClassName": "", "volumeName": name}
         spec["resources"] = {"requests": {"storage": "1Gi"}}
-        kubectl("apply", "-f", "-", namespace=workspace, stdin={**claim("gone"), "spec": spec})
-        job = apply("no-disk", output={"volume": {"persistentVolumeClaim": {"claimName": "gone"}}})
+        kubectl("apply", "-f", "-", namespace=workspace, stdin={**claim(gone), "spec": spec})
+        kubectl("wait", "--for=jsonpath={.status.phase}=Bound", f"pvc/{gone}", "--timeout=60s", namespace=workspace)
+        job = apply("no-disk", output={"volume": {"persistentVolumeClaim": {"claimName": gone}}})
         status = job.wait("VolumeNotMounted", lambda s: "VolumeNotMounted" in json.dumps(s.get("conditions", [])), 30)
         assert "/no/such/disk" in status["failure"]["message"]
         assert "spec.output.volume" in status["failure"]["cure"]
         job.delete()
     finally:
-        kubectl("delete", "pvc", "gone", "--ignore-not-found", "--wait=false", namespace=workspace)
+        kubectl("delete", "pvc", gone, "--ignore-not-found", "--wait=false", namespace=workspace)
         kubectl("delete", "persistentvolume", name, "--wait=false")
 
 

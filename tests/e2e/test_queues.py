@@ -23,7 +23,7 @@ from tests.e2e.queues import (
     writes,
 )
 
-LONG = {"maxSteps": 200, "saveSteps": 500}  # no checkpoint but the one of a stop
+LONG = {"maxSteps": 600, "saveSteps": 1000}  # no checkpoint but the one of a stop
 SHARED = {"volume": {"persistentVolumeClaim": {"claimName": "output-shared"}}}
 
 

@@ -107,9 +107,9 @@ def _is_shim(process: Path) -> bool:
 def _pod_processes() -> set[int]:
     pids: set[int] = set()
     for group in _groups():
-        for members in group.rglob("cgroup.procs"):
+        for directory, _, _ in os.walk(group):  # which, unlike rglob, lets directories vanish under it
             with contextlib.suppress(OSError):
-                pids.update(int(pid) for pid in members.read_text().split())
+                pids.update(int(pid) for pid in (Path(directory) / "cgroup.procs").read_text().split())
     return pids
 
 

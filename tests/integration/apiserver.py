@@ -45,18 +45,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(name: str, folder: Path, *args: str) -> Iterator[subprocess.Popen]:
+def process(
+    name: str, folder: Path, *args: str, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen]:
+    """Run a program of `.cluster/bin` until the block ends; what it says goes to NAME.log in `folder`.
+
+    `environment`: variables beside those of this process.
+    """
+    command, variables = [str(BIN / name), *args], os.environ | (environment or {})
     log = (folder / f"{name}.log").open("wb")
-    process = subprocess.Popen([str(BIN / name), *args], stdout=log, stderr=log, start_new_session=True)
+    running = subprocess.Popen(command, env=variables, stdout=log, stderr=log, start_new_session=True)
     try:
-        yield process
+        yield running
     finally:
-        process.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
         try:
-            process.wait(10)
+            running.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            running.kill()
+            running.wait()
         log.close()
 
 
@@ -72,10 +79,10 @@ def _service_account_key(folder: Path) -> Path:
     return path
 
 
-def _wait_ready(server: ApiServer, process: subprocess.Popen, log: Path) -> None:
+def _wait_ready(server: ApiServer, running: subprocess.Popen, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if process.poll() is not None:
+        if running.poll() is not None:
             raise RuntimeError(f"kube-apiserver ended: {log.read_text()[-2000:]}")
         try:
             context = ssl.create_default_context(cafile=str(server.ca_cert))
@@ -137,7 +144,7 @@ def api_server(folder: Path, *extra_args: str) -> Iterator[ApiServer]:
         "--disable-admission-plugins=ServiceAccount",
         *extra_args,
     ]
-    with _process("etcd", folder, *etcd_args), _process("kube-apiserver", folder, *args) as process:
-        _wait_ready(server, process, folder / "kube-apiserver.log")
+    with process("etcd", folder, *etcd_args), process("kube-apiserver", folder, *args) as running:
+        _wait_ready(server, running, folder / "kube-apiserver.log")
         _kubeconfig(server)
         yield server

@@ -1,0 +1,71 @@
+"""One process of the simulated cluster: started, stopped, killed and started again with the same command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STOP_SECONDS = 15.0
+
+
+class ClusterError(Exception):
+    """A part of the simulated cluster does not do what it should; the text ends with what the part said."""
+
+
+@dataclass
+class Process:
+    """`argv` with its output appended to `log`. Not thread-safe."""
+
+    name: str
+    argv: list[str]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    _child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Raises ClusterError when it does not run."""
+        if self._child is None or self._child.poll() is not None:
+            raise ClusterError(f"{self.name} does not run: {self.tail()}")
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        """Start it unless it runs; does not wait for what it serves."""
+        if self.running:
+            return
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | self.environment,
+                start_new_session=True,
+            )
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """SIGTERM, and SIGKILL if it still runs after so many seconds."""
+        if not self.running:
+            return
+        assert self._child is not None
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is flushed, nothing is released."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""

@@ -16,11 +16,15 @@ ORDER = tuple(ConditionType)
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A condition without its time: True or False, a reason constant, a sentence."""
+    """A condition without its time: True or False, a reason constant, a sentence.
+
+    `generation`: of the spec that it is about; None: of the present one.
+    """
 
     true: bool
     reason: str
     message: str
+    generation: int | None = None
 
 
 def stamp(time: datetime) -> str:
@@ -41,7 +45,7 @@ def _condition(kind: str, fact: Fact, old: Condition | None, generation: int, no
     return {
         "type": str(kind),
         "status": status,
-        "observedGeneration": generation,
+        "observedGeneration": generation if fact.generation is None else fact.generation,
         "lastTransitionTime": old.last_transition_time if old and old.status == status else stamp(now),
         "reason": str(fact.reason),
         "message": fact.message[:MESSAGE_LIMIT],

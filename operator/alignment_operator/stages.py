@@ -40,7 +40,7 @@ def stage_of(
 ) -> Stage:
     """`end`: how the run ended, if it did: seen now, or as a condition that was stored before."""
     accepted, refusal = _accepted(observed, decision)
-    ended = _ended(job, end)
+    ended = _ended(job, decision, end)
     if refusal:
         state = State(Phase.REFUSED, refusal.reason, refusal.message, ready=False)
     else:
@@ -84,21 +84,25 @@ def _facts(queue: str | None, state: State, accepted: Fact, ended: State | None)
     return facts | (ended.facts if ended else {}) | state.facts
 
 
-def _ended(job: AlignmentJob, end: Outcome | Condition | None) -> State | None:
+def _ended(job: AlignmentJob, decision: Decision, end: Outcome | Condition | None) -> State | None:
     if end is None:
         return None
     if isinstance(end, Condition):
-        failed = end.type == ConditionType.FAILED
-        failure = job.status.failure if failed else None
-        return _end_state(failed, end.reason, end.message, failure.model_dump(by_alias=True) if failure else None)
-    return _end_state(
-        end.failure is not None, end.reason, end.message, end.failure.as_status() if end.failure else None
-    )
-
-
-def _end_state(failed: bool, reason: str, message: str, failure: dict[str, Any] | None) -> State:
+        failed, old = end.type == ConditionType.FAILED, job.status.failure
+        failure = old.model_dump(by_alias=True) if failed and old else None
+    else:
+        failed, failure = end.failure is not None, end.failure.as_status() if end.failure else None
     phase, kind = (Phase.FAILED, ConditionType.FAILED) if failed else (Phase.COMPLETE, ConditionType.COMPLETE)
-    return State(phase, reason, message, not failed, failure=failure, facts={kind: Fact(True, reason, message)})
+    fact = Fact(True, end.reason, end.message, _superseded(job, decision, kind))
+    return State(phase, end.reason, end.message, not failed, failure=failure, facts={kind: fact})
+
+
+def _superseded(job: AlignmentJob, decision: Decision, kind: ConditionType) -> int | None:
+    """The generation that an end is about once spec.rerun asks for another run: who waits for that must not take it."""
+    if decision.rerun == job.spec.rerun:
+        return None
+    stored = next((c.observed_generation for c in job.status.conditions or () if c.type == kind), None)
+    return min(stored or 0, max(job.metadata.generation - 1, 0))
 
 
 def _waiting(decision: Decision) -> State | None:

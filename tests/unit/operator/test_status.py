@@ -446,6 +446,44 @@ def test_a_new_rerun_that_is_refused_leaves_the_old_run_as_it_ended() -> None:
     assert result.status["jobName"] == "demo-r1"
 
 
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Decision(run=1, rerun="a", waiting="WaitingForPods", message="Pods of the run still exist: a."),
+        Decision(run=1, rerun="a", waiting="SuspendedByUser", message="spec.suspend is true; no Job has been made."),
+        Decision(run=1, rerun="a", problem=SpecProblem("spec.dpo", "No.")),
+    ],
+    ids=["stops", "suspended", "refused"],
+)
+def test_an_end_is_of_its_own_spec_once_another_run_is_asked_for(decision: Decision) -> None:
+    stored = {**ENDED, "rerun": "a", "conditions": [{**ENDED["conditions"][0], "observedGeneration": 3}]}
+    job = alignment_job(status=stored, generation=5, rerun="b")
+    status = compute(job, observed(), decision, NOW, SETTINGS).status
+    assert generations(status) == {"Failed": 3} | dict.fromkeys(generations(status).keys() - {"Failed"}, 5)
+    again = compute(with_status(job, status), observed(), decision, NOW, SETTINGS).status
+    assert generations(again) == generations(status)
+
+
+def test_a_run_that_ends_while_it_is_stopped_for_its_successor_is_not_the_end_of_the_new_spec() -> None:
+    seen = observed(Job().complete(), Pod().exited(0, said()))
+    stop = Decision(run=1, rerun="a", stop_run=1, waiting="WaitingForPods", message="Run 1 is stopped.")
+    waiting = {"type": "Complete", "status": "False", "reason": "", "message": "", "lastTransitionTime": at(-9)}
+    stored = {**STARTED, "rerun": "a", "conditions": [{**waiting, "observedGeneration": 2}]}
+    job = alignment_job(status=stored, generation=2, rerun="b")
+    status = compute(job, seen, stop, NOW, SETTINGS).status
+    assert (generations(status)["Complete"], generations(status)["Ready"]) == (1, 2)
+
+
+def test_an_end_is_of_the_present_spec_while_no_other_run_is_asked_for() -> None:
+    job = alignment_job(status={**ENDED, "rerun": "a"}, generation=5, rerun="a", ttlSecondsAfterFinished=60)
+    status = compute(job, observed(), Decision(run=1, rerun="a"), NOW, SETTINGS).status
+    assert set(generations(status).values()) == {5}
+
+
+def generations(status: dict[str, Any]) -> dict[str, int]:
+    return {c["type"]: c["observedGeneration"] for c in status["conditions"]}
+
+
 def test_start_time_is_that_of_the_first_start_although_a_suspension_resets_the_jobs() -> None:
     first = status_of(observed(Job(), Pod().running())).status["startTime"]
     assert first == at(-60)

@@ -98,6 +98,10 @@ def project_pod(obj: Object) -> PodView:
         scheduled=(scheduled.status == "True", scheduled.reason, scheduled.message) if scheduled else (True, "", ""),
         disrupted=(disrupted.reason, disrupted.message) if disrupted else None,
         waiting=_waiting(status),
+        scheduled_at=scheduled.time if scheduled and scheduled.status == "True" else None,
+        ended_at=_ended_at(status, conditions),
+        devices=_devices(spec),
+        node_selector=tuple(sorted((spec.get("nodeSelector") or {}).items())),
         unmounted_since=_unmounted_since(status.get("phase", "Pending"), conditions),
         running_since=parse_time(trainer.get("state", {}).get("running", {}).get("startedAt")),
         terminated=_terminated(status),
@@ -212,6 +216,40 @@ def _terminated(status: Object) -> Termination | None:
         finished=parse_time(ended.get("finishedAt")),
         container=name,
     )
+
+
+def _ended_at(status: Object, conditions: tuple[Condition, ...]) -> datetime | None:
+    """When the last container of a pod in its last phase ended.
+
+    The kubelet of a lost node never says so: then it is when the pod was given up.
+    """
+    if status.get("phase") not in ("Succeeded", "Failed"):
+        return None
+    statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    ends = [c.get("state", {}).get("terminated", {}).get("finishedAt") for c in statuses]
+    if times := [time for time in map(parse_time, ends) if time]:
+        return max(times)
+    given_up = _true(conditions, "DisruptionTarget") or _find(conditions, "Ready") or _find(conditions, "PodScheduled")
+    return given_up.time if given_up else None
+
+
+def _devices(spec: Object) -> tuple[tuple[str, int], ...]:
+    """Extended resources of a pod as the scheduler counts them: of all containers, or of the greediest one before."""
+    counts: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        for name, count in _extended(container):
+            counts[name] = counts.get(name, 0) + count
+    for container in spec.get("initContainers") or ():
+        for name, count in _extended(container):
+            counts[name] = max(counts.get(name, 0), count)
+    return tuple(sorted(counts.items()))
+
+
+def _extended(container: Object) -> list[tuple[str, int]]:
+    """Names with a domain that is not Kubernetes' own; they are counted in whole numbers."""
+    limits = container.get("resources", {}).get("limits") or {}
+    outside = {name: str(count) for name, count in limits.items() if "/" in name and "kubernetes.io/" not in name}
+    return [(name, int(count)) for name, count in outside.items() if count.isdigit()]
 
 
 def _failed_init(status: Object) -> tuple[str, Object | None]:

@@ -72,7 +72,7 @@ class Reconciler:
             decision = _held_back(job, hindrance)
         await self._stop(key, decision, observed)
         if decision.new_run:  # what is known is of the run before
-            observed = Observed(upstream=observed.upstream)
+            observed = Observed(upstream=observed.upstream, before=(*observed.gone, *observed.pods))
         result = await self._report(key, obj, job, observed, decision)
         if decision.start:
             return await self._start(key, observed, decision)
@@ -119,6 +119,7 @@ class Reconciler:
             await events.emit(self._cluster, obj, result.events)
         return result
 
+        self._store.counted(key, observed.gone)
     async def _start(self, key: Key, observed: Observed, decision: Decision) -> float | None:
         """Make the run's children; of one that started before only if the AlignmentJob, read live, still says so."""
         if not decision.new_run and not await self._current(key):

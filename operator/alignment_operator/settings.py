@@ -91,11 +91,39 @@ class ProgressSettings:
 
 @_CONFIG
 @dataclass(frozen=True, slots=True)
+class GpuPrice:
+    """What one GPU costs for an hour."""
+
+    per_hour: float
+    """In `currency`; MIG slices and the like are resources of their own and have prices of their own."""
+
+    resource: str = "nvidia.com/gpu"
+    """Extended resource that is counted."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Only for pods whose nodeSelector (of their podTemplate, or of a queue's flavor) has these labels. Empty: all."""
+
+
+@_CONFIG
+@dataclass(frozen=True, slots=True)
+class UsageSettings:
+    """What `status.usage` says beside GPU-seconds."""
+
+    currency: str = "USD"
+    """Of the prices."""
+
+    prices: tuple[GpuPrice, ...] = ()
+    """The first that fits a pod is its price, from its start to its end. None: no cost is told."""
+
+
+@_CONFIG
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `Settings()` runs on a plain cluster with NVIDIA GPUs."""
 
     pods: PodSettings = field(default_factory=PodSettings)
     progress: ProgressSettings = field(default_factory=ProgressSettings)
+    usage: UsageSettings = field(default_factory=UsageSettings)
 
     namespace: str = "alignment-operator"
     """Namespace of the operator itself: its Lease and certificate Secret."""

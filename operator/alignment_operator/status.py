@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from . import conditions, outcome, takeover, unwise
+from . import conditions, outcome, takeover, unwise, usage
 from .announcements import Event as Event
 from .announcements import announce
 from .api.alignmentjob import AlignmentJob
 from .api.constants import ConditionType, Phase
 from .api.status import Condition, Status
 from .conditions import stamp
+from .observed import parse_time
 from .problems import SpecProblem
 from .recipe import child_name, method_of
 from .settings import Settings
 from .stages import Stage, stage_of
-from .views import JobView, Observed
+from .views import Observed
 
 if TYPE_CHECKING:
     from .runs import Decision
@@ -58,7 +59,7 @@ def compute(
         "conditions": conditions.write(stage.facts, job.status.conditions, job.metadata.generation, now),
         "warnings": _warnings(job, observed, decision, over, end, settings),
         "failure": stage.failure,
-        **_run(job, observed.job, decision, end, stage, settings),
+        **_run(job, observed, decision, end, stage, settings, now),
     }
     taken = takeover.at_start(decision.run) if decision.new_run else {}
     if end:
@@ -92,18 +93,20 @@ def _method(job: AlignmentJob) -> str | None:
 
 def _run(
     job: AlignmentJob,
-    child: JobView | None,
+    observed: Observed,
     decision: Decision,
     end: outcome.Outcome | None,
     stage: Stage,
     settings: Settings,
+    now: datetime,
 ) -> dict[str, Any]:
     """The fields about the current run, and the history of those before it."""
     if not decision.run:
         return {}
+    spent = _usage(job, observed, decision, end, settings, now)
     if decision.new_run:
-        return _new_run(job, decision, settings)
-    old = job.status
+        return _new_run(job, decision, spent, settings)
+    old, child = job.status, observed.job
     kept: dict[str, Any] = {
         "run": decision.run,
         "rerun": decision.rerun,
@@ -111,6 +114,7 @@ def _run(
         "startTime": old.start_time or (stamp(child.start_time) if child and child.start_time else None),
         "completionTime": old.completion_time,
         "result": old.result.model_dump(by_alias=True, exclude_none=True) if old.result else None,
+        "usage": spent,
     }
     if stage.phase is not Phase.REFUSED or child or _stored_end(job, decision):
         # a refused run that never was gives its name up: the spec may be mended then
@@ -121,17 +125,38 @@ def _run(
     return kept
 
 
-def _new_run(job: AlignmentJob, decision: Decision, settings: Settings) -> dict[str, Any]:
+def _usage(
+    job: AlignmentJob,
+    observed: Observed,
+    decision: Decision,
+    end: outcome.Outcome | None,
+    settings: Settings,
+    now: datetime,
+) -> dict[str, Any] | None:
+    """GPU time of the current run; where a new one begins, of the one that is over with that."""
+    over = _stored_end(job, decision)
+    since = end.time if end else parse_time(over.last_transition_time) if over else None
+    made = parse_time(job.metadata.creation_timestamp)
+    pods, gone = (observed.before, ()) if decision.new_run else (observed.pods, observed.gone)
+    # pods of an earlier AlignmentJob of this name are its affair
+    pods, gone = (tuple(p for p in ps if not made or not p.created or p.created >= made) for ps in (pods, gone))
+    resource = job.spec.gpu_resource or settings.pods.gpu_resource
+    closed = bool(over or end or decision.new_run)
+    return usage.account(job.status.usage, usage.Seen(pods, gone, since), resource, settings.usage, now, closed)
+
+
+def _new_run(job: AlignmentJob, decision: Decision, spent: dict[str, Any] | None, settings: Settings) -> dict[str, Any]:
     return {
         "run": decision.run,
         "rerun": decision.rerun,
-        "runs": _history(job, decision, min(settings.run_history, HISTORY_LIMIT)),
+        "runs": _history(job, decision, spent or {}, min(settings.run_history, HISTORY_LIMIT)),
+        "usage": usage.of_next_run(spent),
         "jobName": child_name(job.metadata.name, decision.run),
         "outputPath": decision.output_path,
     }
 
 
-def _history(job: AlignmentJob, decision: Decision, limit: int) -> list[dict[str, Any]]:
+def _history(job: AlignmentJob, decision: Decision, spent: dict[str, Any], limit: int) -> list[dict[str, Any]]:
     """The runs before this one, oldest first; a run that was stopped for its successor is Replaced."""
     old, past = job.status, _dump(job.status.runs)
     if old.run and old.run != decision.run:
@@ -144,6 +169,8 @@ def _history(job: AlignmentJob, decision: Decision, limit: int) -> list[dict[str
             "startTime": old.start_time,
             "completionTime": old.completion_time,
             "outputPath": old.output_path,
+            "gpuSeconds": spent.get("gpuSeconds"),
+            "cost": spent.get("cost"),
         }
         past.append({name: value for name, value in entry.items() if value is not None})
     return past[-limit:]

@@ -91,6 +91,7 @@ class Store:
         self._workloads: Table[WorkloadView] = Table()
         self._kueue: dict[str | None, Kueue] = {}
         self._events: OrderedDict[tuple[Key, str], JobEvent] = OrderedDict()
+        self._gone: defaultdict[Key, dict[str, PodView]] = defaultdict(dict)  # deleted, their GPU time not counted yet
         self._projections: dict[Resource, tuple[Table[Any], Callable[[Object], Any]]] = {
             ALIGNMENT_JOBS: (self._jobs, _trimmed),
             JOBS: (self._children, project_job),
@@ -123,7 +124,13 @@ class Store:
         if resource is EVENTS:
             return []
         owner = self._projections[resource][0].drop(_key(obj), _version(obj))
-        return [owner, *self._dependents(owner)] if owner else []
+        if owner is None:
+            return []
+        if resource is PODS:
+            self._remember(owner, project_pod(obj))
+        elif resource is ALIGNMENT_JOBS:
+            self._gone.pop(owner, None)
+        return [owner, *self._dependents(owner)]
 
     def prune(self, resource: Resource, namespace: str | None, listed: set[Key], version: int) -> list[Key]:
         """Forget what a complete LIST at that version no longer has; returns the AlignmentJobs concerned."""
@@ -133,6 +140,9 @@ class Store:
             for k, row in table.rows.items()
             if k not in listed and row[0] <= version and namespace in (None, k.namespace)
         ]
+        if resource is PODS:  # its DELETED event was missed: what is known of it is older than its end
+            for key in missing:
+                self._remember(table.rows[key][1], table.rows[key][2])
         return [owner for key in missing if (owner := table.drop(key, version))]
 
     def found_kueue(self, namespace: str | None, kueue: Kueue) -> list[Key]:
@@ -142,6 +152,17 @@ class Store:
             return []
         queued = (key for key, row in self._jobs.rows.items() if row[2].get("spec", {}).get("queueName"))
         return [key for key in queued if namespace in (None, key.namespace)]
+
+    def counted(self, key: Key, pods: Iterable[PodView]) -> None:
+        """Status has the time of these deleted pods: they need not be remembered any more."""
+        for pod in pods:
+            self._gone[key].pop(pod.uid, None)
+        if not self._gone[key]:
+            del self._gone[key]
+
+    def _remember(self, owner: Key, pod: PodView) -> None:
+        if pod.devices and owner in self._jobs.rows:
+            self._gone[owner][pod.uid] = pod
 
     def deleting(self, child: JobView) -> None:
         """We asked for this Job's deletion: take it as under way until the watch shows what became of it."""
@@ -179,6 +200,7 @@ class Store:
             workload=self._workload(key, ours) if kueue is Kueue.PRESENT else None,
             kueue=kueue,
             pods=tuple(pods),
+            gone=tuple(pod for pod in self._gone.get(key, {}).values() if pod.run == run),
             events=tuple(
                 e for (job, _), e in self._events.items() if job == (key.namespace, child_name(key.name, run))
             ),

@@ -92,6 +92,10 @@ class PodView:
     scheduled: tuple[bool, str, str] = (True, "", "")
     disrupted: tuple[str, str] | None = None
     waiting: tuple[str, str] | None = None
+    scheduled_at: datetime | None = None  # from then on it holds its node's devices
+    ended_at: datetime | None = None  # when its last container ended; None while the pod has not
+    devices: tuple[tuple[str, int], ...] = ()  # extended resources that it holds: nvidia.com/gpu and the like
+    node_selector: tuple[tuple[str, str], ...] = ()
     unmounted_since: datetime | None = None  # it has a node since then, and no sandbox yet: its volumes come first
     running_since: datetime | None = None
     terminated: Termination | None = None
@@ -200,12 +204,15 @@ class WorkloadView:
 class Observed:
     """Everything that `runs.decide` and `status.compute` know of the cluster.
 
-    `job`, `pods`, `events` and `pod_events` are those of the current run. `foreign` is the kind and name of an object
-    that has a name that we need and is not ours (`Job demo-r1`).
+    `job`, `pods`, `events` and `pod_events` are those of the current run. `gone`: pods of it that were deleted, as they
+    were last seen, kept until status has counted their time. `before`: where a run begins, those of the run before it.
+    `foreign` is the kind and name of an object that has a name that we need and is not ours (`Job demo-r1`).
     """
 
     job: JobView | None = None
     pods: tuple[PodView, ...] = ()
+    gone: tuple[PodView, ...] = ()
+    before: tuple[PodView, ...] = ()
     events: tuple[JobEvent, ...] = ()
     pod_events: tuple[PodEvent, ...] = ()
     foreign: str | None = None

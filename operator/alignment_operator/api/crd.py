@@ -39,6 +39,8 @@ COLUMNS = [
     column("Queue", ".spec.queueName", priority=1),
     column("Nodes", ".spec.nodes", "integer", priority=1),
     column("GPUs", ".spec.gpusPerNode", "integer", "GPUs of one node", 1),
+    column("GPU-Seconds", ".status.usage.totalGpuSeconds", "integer", "Of all runs; of pods that have ended", 1),
+    column("Cost", ".status.usage.totalCost", description="Of those GPU-seconds", priority=1),
     column("Failure", ".status.failure.class", priority=1),
     column("Output", ".status.outputPath", priority=1),
 ]

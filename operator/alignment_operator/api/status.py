@@ -121,6 +121,36 @@ class PastRun(Section):
 
     run: Count = Field(description="Number of the run, from 1.")
     rerun: Long | None = Field(None, description="The token that it stood for.")
+class PodUsage(Section):
+    """A pod whose GPU time is not settled yet."""
+
+    pod: Short = Field(description="Its name.")
+    gpus: Count = Field(description="GPUs that it holds.")
+    since: Short = Field(description="When it got its node.")
+    until: Short | None = Field(None, description="When its last container ended; absent while it runs.")
+    hourly: Short | None = Field(None, description="Price of one of its GPUs for an hour.")
+
+
+class Usage(Section):
+    """GPU time, of every attempt: from when a pod got its node until its last container ended."""
+
+    gpu_seconds: Count | None = Field(
+        None, alias="gpuSeconds", description="Of the current run's pods that have ended."
+    )
+    cost: Short | None = Field(None, description="Of those, by the operator's price table.")
+    total_gpu_seconds: Count | None = Field(None, alias="totalGpuSeconds", description="Of all runs.")
+    total_cost: Short | None = Field(None, alias="totalCost", description="Of all runs.")
+    currency: Short | None = Field(None, description="Of the costs.")
+    settled_until: Short | None = Field(
+        None,
+        alias="settledUntil",
+        description="Pods of this run that got their node up to then are in the sums, and no longer in pods.",
+    )
+    pods: Annotated[list[PodUsage], Field(max_length=4096)] | None = Field(
+        None, description="Pods whose time is not settled; those without until run, and are not in the sums yet."
+    )
+
+
     outcome: Short | None = Field(None, description="Complete, Failed or Replaced.")
     reason: Short | None = Field(None, description="Reason of the outcome.")
     start_time: Short | None = Field(None, alias="startTime", description="When it started.")
@@ -131,6 +161,8 @@ class PastRun(Section):
 class Status(Section):
     """What the operator observed; every field but progress and metrics is written by the leader alone."""
 
+    gpu_seconds: Count | None = Field(None, alias="gpuSeconds", description="GPU time of all its attempts.")
+    cost: Short | None = Field(None, description="Of that, by the operator's price table.")
     observed_generation: Count | None = Field(
         None, alias="observedGeneration", description="Generation of the spec that this status is about."
     )
@@ -158,3 +190,4 @@ class Status(Section):
     )
     result: Result | None = Field(None, description="The trainer's last word on the current run.")
     failure: Failure | None = Field(None, description="Why the run failed, or what keeps it from running.")
+    usage: Usage | None = Field(None, description="GPU time and cost.")

@@ -36,6 +36,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--health-port", type=int)
     parser.add_argument("--bind", default="0.0.0.0", help="address to listen on")
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    parser.add_argument("--log-format", default="json", choices=("json", "text"))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -43,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
     from .process import run
     from .resync import CrdMissing
 
-    logs.configure(options.log_level)
+    logs.configure(options.log_level, options.log_format)
     try:
         asyncio.run(run(load(options.settings, _overrides(options)), options.kubeconfig, options.bind))
     except (SettingsProblem, CrdMissing) as problem:

@@ -26,9 +26,7 @@ async def emit(cluster: Cluster, about: dict[str, Any], events: Iterable[Event])
         try:
             await cluster.create(EVENTS, manifest(about, event, datetime.now(UTC)))
         except (ApiError, TimeoutError, aiohttp.ClientError) as error:
-            log.warning(
-                "event lost", extra={"job": about["metadata"]["name"], "reason": event.reason, "error": str(error)}
-            )
+            log.warning("event lost", extra={"reason": event.reason, "error": str(error)})
 
 
 async def about_pods(cluster: Cluster, pods: Iterable[PodView]) -> tuple[PodEvent, ...]:

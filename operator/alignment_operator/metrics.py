@@ -1,13 +1,15 @@
 """Prometheus metrics, named as controller-runtime and client-go name theirs: existing dashboards and alerts fit."""
 
-from collections import Counter as Tally
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from .resources import ALIGNMENT_JOBS, JOBS, PODS
+from .series import JobSeries
 from .store import Key, Store
+from .transitions import Transitions
 from .workqueue import WorkQueue
 
 CONTROLLER = "alignmentjob"
@@ -21,7 +23,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.registry.register(_Scraped(store, queue))
+        self._leads = False
+        self.registry.register(_Scraped(queue))
+        self.registry.register(JobSeries(store, lambda: self._leads))
+        self.transitions = Transitions(self.registry)
         one, per = self.registry, ["controller"]
         name = "controller_runtime_reconcile"
         self._reconciles = Counter(name, "Reconciles by result.", [*per, "result"], registry=one)
@@ -42,13 +47,20 @@ class Metrics:
         retries = Counter("workqueue_retries", "Keys that came back after a failure.", ["name"], registry=one)
         self.retries = retries.labels(CONTROLLER)
         leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=one)
-        self.leading = leader.labels(lease)
+        self._leader = leader.labels(lease)
         name = "alignment_operator_progress_reports"
         self.reports = Counter(name, "Progress reports by HTTP status.", ["code"], registry=one)
         name = "alignment_operator_watch_missed"
         self.missed = Counter(name, "Objects that a LIST knew and the watches did not.", ["resource"], registry=one)
+        for resource in (ALIGNMENT_JOBS, JOBS, PODS):
+            self.missed.labels(resource.plural)
         for result in ("success", "requeue_after", "requeue", "error"):
             self._reconciles.labels(CONTROLLER, result)
+
+    def lead(self) -> None:
+        """This process leads from now on, until it ends."""
+        self._leads = True
+        self._leader.set(1)
 
     def reconciled(self, result: str) -> None:
         """Count one reconcile: success, requeue_after, requeue (a conflict) or error."""
@@ -58,8 +70,8 @@ class Metrics:
 
 
 class _Scraped(Collector):
-    def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
-        self._store, self._queue = store, queue
+    def __init__(self, queue: WorkQueue[Key]) -> None:
+        self._queue = queue
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         for name, text, value in (
@@ -71,8 +83,3 @@ class _Scraped(Collector):
             family = kind(name, text, labels=["name"])
             family.add_metric([CONTROLLER], value)
             yield family
-        phases = Tally(job.get("status", {}).get("phase") or "Unknown" for job in self._store.jobs())
-        family = GaugeMetricFamily("alignment_operator_alignmentjobs", "AlignmentJobs by phase.", labels=["phase"])
-        for phase, count in phases.items():
-            family.add_metric([phase], count)
-        yield family

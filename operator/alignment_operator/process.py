@@ -114,12 +114,13 @@ class Process:
         await asyncio.to_thread(warm_up)
         await self._lease.acquire()
         await self._resync_once()  # the last leader's writes may not have reached our watches yet
-        self._metrics.leading.set(1)
+        self._metrics.lead()
         self._health.leading = True
         for key in self._store.job_keys():
             self._queue.add(key)
         authority = self._certificates.authority if self._certificates else str
-        reconciler = Reconciler(self._store, self._cluster, self._settings, authority, self._queue.add)
+        told = self._metrics.transitions.written
+        reconciler = Reconciler(self._store, self._cluster, self._settings, authority, self._queue.add, told=told)
         async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
             group.create_task(self._lease.hold(), name="lease")
             group.create_task(work(self._queue, reconciler, self._metrics, self._settings.workers), name="workers")

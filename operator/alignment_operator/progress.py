@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 from pydantic import ValidationError
 
+from . import logs
 from .cluster import ApiError, Cluster
 from .metrics import Metrics
 from .observed import parse_time
@@ -87,7 +88,8 @@ class Reports:
     async def _post(self, request: web.Request) -> web.Response:
         """Accept one report. Who sends is checked before the body is read."""
         key, run = Key(request.match_info["namespace"], request.match_info["name"]), int(request.match_info["run"])
-        await self._admit(request, key, run)
+        with logs.about(key):
+            await self._admit(request, key, run)
         try:
             report = Report.model_validate_json(await request.read())
         except ValidationError as error:

@@ -46,9 +46,10 @@ class Reconciler:
         authority: Callable[[], str],
         enqueue: Callable[[Key], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        told: Callable[[Object, Object], None] = lambda job, status: None,
     ) -> None:
         self._store, self._cluster, self._settings, self._now = store, cluster, settings, now
-        self._enqueue = enqueue
+        self._enqueue, self._told = enqueue, told
         self._children = Children(cluster, settings, authority)
         self._refused: dict[
             Key, tuple[int, datetime, SpecProblem]
@@ -115,11 +116,12 @@ class Reconciler:
             patch = {"metadata": metadata, "status": changes}
             written = await self._cluster.patch(ALIGNMENT_JOBS, key.namespace, key.name, patch, "status")
             self._keep(ALIGNMENT_JOBS, written)
+            self._told(obj, written.get("status") or {})
             log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
             await events.emit(self._cluster, obj, result.events)
+        self._store.counted(key, observed.gone)
         return result
 
-        self._store.counted(key, observed.gone)
     async def _start(self, key: Key, observed: Observed, decision: Decision) -> float | None:
         """Make the run's children; of one that started before only if the AlignmentJob, read live, still says so."""
         if not decision.new_run and not await self._current(key):

@@ -43,6 +43,7 @@ class Alignment(_Wire):
     step: Count | None = None
     total_steps: Count | None = None
     epoch: Annotated[float, Field(ge=0)] | None = None
+    step_seconds: Annotated[float, Field(ge=0)] | None = None
     tokens_per_second: Annotated[float, Field(ge=0)] | None = None
     last_checkpoint_step: Count | None = None
     last_checkpoint_time: datetime | None = None

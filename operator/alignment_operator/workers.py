@@ -6,6 +6,7 @@ import time
 
 import aiohttp
 
+from . import logs
 from .cluster import ApiError
 from .metrics import Metrics
 from .reconcile import Reconciler
@@ -29,7 +30,7 @@ async def _worker(queue: WorkQueue[Key], reconciler: Reconciler, metrics: Metric
         except ShutDown:
             return
         try:
-            with metrics.active.track_inprogress(), metrics.seconds.time():
+            with logs.about(key), metrics.active.track_inprogress(), metrics.seconds.time():
                 metrics.reconciled(await _once(queue, reconciler, metrics, key))
         finally:
             queue.done(key)

@@ -62,6 +62,9 @@ class RunningAttempt:
         self.tell(**json.loads((self.folder / TRAINED).read_text()))
         return True
 
+    def precomputed(self, split: str, done: int, total: int) -> None:
+        self.tell(precomputed={"split": split, "done": done, "total": total})
+
     def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
         counts = {"rows": rows, "droppedRows": dropped, "truncatedRows": truncated}
         self.tell(dataset={name: count for name, count in counts.items() if count is not None})
@@ -181,6 +184,7 @@ class Events(TrainerCallback):
             self._stop(control)
         facts = {"step": state.global_step, "epoch": state.epoch, "stepping": True}
         facts["remainingSeconds"] = attempt.pace.remaining_seconds(state.max_steps)
+        facts["stepSeconds"] = attempt.pace.step_seconds
         attempt.tell(more_follows=control.should_log, **facts)  # a step and its metrics make one report
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""How fast the training goes: remaining time and tokens per second, of this attempt only."""
+"""How fast the training goes: time of a step, remaining time and tokens per second, of this attempt only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,18 @@ class Pace:
         start = self._marks[-1] if self.steps == 2 else self._marks[0]
         self._marks = [start, (time.monotonic(), step)]
 
-    def remaining_seconds(self, total_steps: int) -> int | None:
-        """Time left at the mean pace of this attempt; None before the first step."""
+    @property
+    def step_seconds(self) -> float | None:
+        """Mean time of a step of this attempt, evaluation and checkpoints included; None before the first."""
         if len(self._marks) < 2:
             return None
         (began, first), (now, last) = self._marks
-        return round((now - began) / max(1, last - first) * max(0, total_steps - last))
+        return float(f"{(now - began) / max(1, last - first):.4g}")
+
+    def remaining_seconds(self, total_steps: int) -> int | None:
+        """Time left at that pace; None before the first step."""
+        pace = self.step_seconds
+        return None if pace is None else round(pace * max(0, total_steps - self._marks[-1][1]))
 
     def tokens(self, count: float | None) -> None:
         """`count`: TRL's num_tokens, the total since step 0."""

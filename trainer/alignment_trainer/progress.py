@@ -26,6 +26,7 @@ _COPIED = (
     "step",
     "totalSteps",
     "epoch",
+    "stepSeconds",
     "tokensPerSecond",
     "lastCheckpointStep",
     "lastCheckpointTime",
@@ -35,8 +36,10 @@ _COPIED = (
 
 def body(facts: dict[str, Any]) -> dict[str, Any]:
     """The report for the facts of an attempt (attempt.py)."""
+    if facts.get("phase") == "Precomputing":
+        return _precomputing(facts)
     step, total = facts.get("step"), facts.get("totalSteps")
-    status: dict[str, Any] = {"lastUpdatedTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    status: dict[str, Any] = {"lastUpdatedTime": _now()}
     if step is not None and total:
         status["progressPercentage"] = min(100, 100 * step // total)
     if facts.get("remainingSeconds") is not None:
@@ -44,10 +47,25 @@ def body(facts: dict[str, Any]) -> dict[str, Any]:
     if metrics := facts.get("metrics"):
         pairs = list(metrics.items())[:METRIC_LIMIT]
         status["metrics"] = [{"name": str(name)[:128], "value": f"{value:.6g}"} for name, value in pairs]
-    ours = {name: facts[name] for name in _COPIED if facts.get(name) is not None}
+    ours = _copied(facts)
     if findings := facts.get("findings"):
         ours["findings"] = [str(finding)[:256] for finding in findings[:8]]
     return {"trainerStatus": status, "alignment": ours}
+
+
+def _precomputing(facts: dict[str, Any]) -> dict[str, Any]:
+    """Steps are batches of the split at hand; of the run's own steps, which a percentage is about, none has begun."""
+    batches = facts.get("precomputed") or {}
+    steps = {"step": batches.get("done"), "totalSteps": batches.get("total")}
+    return {"trainerStatus": {"lastUpdatedTime": _now()}, "alignment": _copied(facts | steps)}
+
+
+def _copied(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in _COPIED if facts.get(name) is not None}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Progress:

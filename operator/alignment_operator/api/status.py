@@ -55,6 +55,9 @@ class Progress(Section):
     )
     tokens_per_second: Number | None = Field(None, alias="tokensPerSecond", description="Of all processes.")
     last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
+    step_seconds: Number | None = Field(
+        None, alias="stepSeconds", description="Mean time of a step of this attempt, with evaluation and checkpoints."
+    )
     last_checkpoint_time: Short | None = Field(None, alias="lastCheckpointTime", description="When it was complete.")
     last_report_time: Short | None = Field(None, alias="lastReportTime", description="When the trainer last spoke.")
     peak_memory_bytes: Count | None = Field(

@@ -185,6 +185,7 @@ def test_a_resumed_run_has_every_record_once_and_progress_that_fits_together(ben
             assert state.get("metrics", {}).get("epoch") == state["epoch"], "a step is told with its own metrics"
     last = next(state for state in reversed(states) if state.get("phase") == "Training")
     assert last["tokensPerSecond"] > 0
+    assert last["stepSeconds"] > 0
     assert last["remainingSeconds"] == 0
 
 

@@ -69,7 +69,7 @@ async def test_a_report_of_the_runs_pod_reaches_status_in_the_schemas_words(trai
     progress, sent = job["status"]["progress"], EXAMPLE["alignment"]
     assert progress["run"] == 1
     assert progress["percentage"] == EXAMPLE["trainerStatus"]["progressPercentage"]
-    for name in ("attempt", "phase", "totalSteps", "epoch", "tokensPerSecond", "lastCheckpointStep"):
+    for name in ("attempt", "phase", "totalSteps", "epoch", "stepSeconds", "tokensPerSecond", "lastCheckpointStep"):
         assert progress[name] == sent[name]
     assert {m["name"]: m["value"] for m in job["status"]["metrics"]}["rewards/margins"] == "0.0241"
     owners = {

@@ -23,6 +23,7 @@ def test_before_the_first_step_nothing_is_known(clock):
     pace = Pace()
     pace.begin(0)
     assert pace.remaining_seconds(100) is None
+    assert pace.step_seconds is None
 
 
 @pytest.mark.parametrize("resumed_from", [0, 5000])
@@ -33,6 +34,7 @@ def test_earlier_attempts_do_not_count(clock, resumed_from):
         clock.now += 2.0
         pace.step(resumed_from + step)
     assert pace.remaining_seconds(resumed_from + 30) == 40
+    assert pace.step_seconds == 2.0
 
 
 def test_a_slow_first_step_is_left_out_of_the_rate(clock):

@@ -23,6 +23,7 @@ FACTS = {
     "step": 7,
     "totalSteps": 20,
     "epoch": 0.35,
+    "stepSeconds": 6.02,
     "tokensPerSecond": 512.4,
     "remainingSeconds": 78,
     "lastCheckpointStep": 5,

@@ -4,7 +4,8 @@ A pod that is bound to a node runs after START seconds and succeeds after the cl
 the pod (in an AlignmentJob: spec.podTemplate.metadata.annotations) change that:
 
     simulated/seconds: "30s"      runs for so long
-    simulated/exit-code: "70"     fails with that exit code, and with no message
+    simulated/exit-code: "70"     fails with that exit code
+    simulated/message: "..."      leaves this termination message, with either end
     simulated/endless: "true"     never ends by itself
 
 A pod that is deleted while it runs ends with exit code 75, as a trainer does that was stopped, and then goes.
@@ -19,6 +20,7 @@ Json = dict[str, Any]
 
 SECONDS = "simulated/seconds"
 EXIT_CODE = "simulated/exit-code"
+MESSAGE = "simulated/message"
 ENDLESS = "simulated/endless"
 STOPPED = 75
 START_MILLISECONDS = 200
@@ -49,6 +51,7 @@ conditions:
 {{ end }}
 containerStatuses:
 {{ $start := or .status.startTime $now }}
+{{ $told := index (or .metadata.annotations dict) "@MESSAGE_ANNOTATION@" }}
 {{ range .spec.containers }}
 - name: {{ .name | Quote }}
   image: {{ .image | Quote }}
@@ -59,7 +62,7 @@ containerStatuses:
     terminated:
       exitCode: @CODE@
       reason: @REASON@
-      message: @MESSAGE@
+      message: {{ if $told }}{{ $told | Quote }}{{ else }}@MESSAGE@{{ end }}
       startedAt: {{ $start | Quote }}
       finishedAt: {{ $now | Quote }}
 {{ end }}
@@ -157,4 +160,5 @@ def _annotation(name: str) -> str:
 
 def _ended(phase: str, code: str, reason: str, message: str) -> str:
     text = _ENDED.replace("@PHASE@", phase).replace("@CODE@", code).replace("@REASON@", reason)
+    text = text.replace("@MESSAGE_ANNOTATION@", MESSAGE)
     return text.replace("@MESSAGE@", json.dumps(message))  # a JSON text is a YAML text

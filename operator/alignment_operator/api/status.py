@@ -53,11 +53,11 @@ class Progress(Section):
     estimated_remaining_seconds: Count | None = Field(
         None, alias="estimatedRemainingSeconds", description="Time left at the present speed."
     )
-    tokens_per_second: Number | None = Field(None, alias="tokensPerSecond", description="Of all processes.")
-    last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
     step_seconds: Number | None = Field(
         None, alias="stepSeconds", description="Mean time of a step of this attempt, with evaluation and checkpoints."
     )
+    tokens_per_second: Number | None = Field(None, alias="tokensPerSecond", description="Of all processes.")
+    last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
     last_checkpoint_time: Short | None = Field(None, alias="lastCheckpointTime", description="When it was complete.")
     last_report_time: Short | None = Field(None, alias="lastReportTime", description="When the trainer last spoke.")
     peak_memory_bytes: Count | None = Field(
@@ -119,11 +119,6 @@ class Failure(Section):
     retryable: bool | None = Field(None, description="Whether another attempt can help.")
 
 
-class PastRun(Section):
-    """One line of history."""
-
-    run: Count = Field(description="Number of the run, from 1.")
-    rerun: Long | None = Field(None, description="The token that it stood for.")
 class PodUsage(Section):
     """A pod whose GPU time is not settled yet."""
 
@@ -154,18 +149,23 @@ class Usage(Section):
     )
 
 
+class PastRun(Section):
+    """One line of history."""
+
+    run: Count = Field(description="Number of the run, from 1.")
+    rerun: Long | None = Field(None, description="The token that it stood for.")
     outcome: Short | None = Field(None, description="Complete, Failed or Replaced.")
     reason: Short | None = Field(None, description="Reason of the outcome.")
     start_time: Short | None = Field(None, alias="startTime", description="When it started.")
     completion_time: Short | None = Field(None, alias="completionTime", description="When it ended.")
     output_path: Long | None = Field(None, alias="outputPath", description="Folder on the volume.")
+    gpu_seconds: Count | None = Field(None, alias="gpuSeconds", description="GPU time of all its attempts.")
+    cost: Short | None = Field(None, description="Of that, by the operator's price table.")
 
 
 class Status(Section):
     """What the operator observed; every field but progress and metrics is written by the leader alone."""
 
-    gpu_seconds: Count | None = Field(None, alias="gpuSeconds", description="GPU time of all its attempts.")
-    cost: Short | None = Field(None, description="Of that, by the operator's price table.")
     observed_generation: Count | None = Field(
         None, alias="observedGeneration", description="Generation of the spec that this status is about."
     )

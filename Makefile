@@ -40,7 +40,9 @@ check-images:  ## run both images as a restricted pod would, without a cluster
 	python3 -m dev.images check
 
 tools:  ## the servers and clients that the tests use, into .cluster/bin
-	python3 -m dev.cluster build helm helm-unittest kubeconform kubectl etcd kube-apiserver
+	python3 -m dev.cluster build helm helm-unittest kubeconform kubectl etcd kube-apiserver \
+		kube-controller-manager kustomize-controller flux-health argocd-lua
+	python3 -m dev.cluster install prometheus
 
 setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from uv.lock
 

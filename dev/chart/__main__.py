@@ -1,4 +1,6 @@
-"""`python -m dev.chart [--check]`: write the chart's values.schema.json and README.md anew from values.yaml.
+"""`python -m dev.chart [--check]`: write the chart's generated files anew.
+
+values.yaml gives values.schema.json and the table in README.md, panels.py gives files/dashboard.json.
 
 With --check nothing is written; exit 1 names the files that differ.
 """
@@ -7,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from . import comments, readme, schema
+from . import comments, dashboard, readme, schema
 
 CHART = Path(__file__).parents[2] / "charts" / "alignment-operator"
 
@@ -19,6 +21,7 @@ def generated(chart: Path) -> dict[Path, str]:
     return {
         chart / "values.schema.json": json.dumps(schema.document(values), indent=2) + "\n",
         page: readme.inject(page.read_text(), values),
+        chart / "files" / "dashboard.json": dashboard.document(),
     }
 
 
@@ -28,7 +31,7 @@ def main() -> int:
     check = parser.parse_args().check
     stale = {path: text for path, text in generated(CHART).items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
-        print(f"{path.name}: {'differs from values.yaml: run `make chart-generate`' if check else 'written'}")
+        print(f"{path.name}: {'is out of date: run `make generate`' if check else 'written'}")
         if not check:
             path.write_text(text)
     return int(check and bool(stale))

@@ -1,9 +1,9 @@
-"""Command line of the local cluster: `python3 -m dev.cluster up | down | stop | status | gpus N | kueue | build`."""
+"""Command line of the local cluster: `python3 -m dev.cluster --help`."""
 
 import argparse
 import sys
 
-from . import binaries, bring_up, gpus, kueue, processes, teardown, tools
+from . import binaries, bring_up, gpus, kueue, packages, processes, teardown, tools
 from .layout import OWNER, RECORDS, here
 from .report import ClusterError, say
 
@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="put tools into .cluster/bin; without a name: all of the cluster")
     build.add_argument("tool", nargs="*", choices=[*tools.BY_NAME, []])
     build.set_defaults(run=_build)
+    install = commands.add_parser("install", help="install a Debian package that only tests need")
+    install.add_argument("package", nargs="+", choices=packages.OPTIONAL)
+    install.set_defaults(run=_install)
     return parser
 
 
@@ -80,6 +83,11 @@ def _build(options: argparse.Namespace) -> int:
     binaries.provide(here(), chosen)
     for tool in chosen:
         say(str(here().bin / tool.name))
+    return 0
+
+
+def _install(options: argparse.Namespace) -> int:
+    packages.install({name: packages.OPTIONAL[name] for name in options.package})
     return 0
 
 

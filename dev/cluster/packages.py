@@ -1,4 +1,4 @@
-"""Debian packages that the node needs: installs those that are missing."""
+"""Debian packages that the node and some tests need: installs those that are missing."""
 
 import os
 import shutil
@@ -25,22 +25,25 @@ NEEDED = {
     "busybox-static": "/usr/share/doc/busybox-static",
 }
 
+# Not part of the cluster: installed when a test asks for them by name.
+OPTIONAL = {"prometheus": "promtool"}
 
-def missing() -> list[str]:
-    return [package for package, file in NEEDED.items() if not _present(file)]
+
+def missing(packages: dict[str, str]) -> list[str]:
+    return [package for package, file in packages.items() if not _present(file)]
 
 
 def _present(file: str) -> bool:
     return os.path.exists(file) if file.startswith("/") else shutil.which(file) is not None
 
 
-def install() -> None:
-    """Installs what is missing with apt-get.
+def install(wanted: dict[str, str] = NEEDED) -> None:
+    """Installs what is missing with apt-get. `wanted`: package -> the file that shows that it is there.
 
     Raises:
         ClusterError: not on a Debian-like machine, not root, or apt-get failed.
     """
-    packages = missing()
+    packages = missing(wanted)
     if not packages:
         return
     if shutil.which("apt-get") is None:
@@ -48,7 +51,7 @@ def install() -> None:
     with step(f"install Debian packages: {' '.join(packages)}"):
         _apt("update", "-q")
         _apt("install", "-y", "-q", "--no-install-recommends", *packages)
-    still = missing()
+    still = missing(wanted)
     if still:
         raise ClusterError(f"apt-get installed {' '.join(packages)}, but the files of these are not there: {still}")
 

@@ -10,8 +10,8 @@ from tests.chart import schemas
 from tests.chart.conftest import CHART, NAMESPACE, OFFLINE, Objects, find, render, run, tool
 from tests.integration.apiserver import ApiServer
 
-# The one kind that the API server does not know: the Prometheus operator's.
-FOREIGN = {"ServiceMonitor"}
+# What the API server does not know: the Prometheus operator's.
+FOREIGN = {"ServiceMonitor", "PrometheusRule"}
 
 
 @pytest.fixture(scope="module")

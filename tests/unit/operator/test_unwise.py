@@ -1,4 +1,7 @@
-"""status.warnings: what is legal and yet unwise, each with the field to change; a sound spec has none."""
+"""status.warnings: what is legal and yet unwise, each with the field to change; a sound spec has none.
+
+That admission says the same is tests/integration/admission/test_warnings.py.
+"""
 
 from __future__ import annotations
 
@@ -7,73 +10,49 @@ from typing import Any
 
 import pytest
 
+from alignment_operator.api.alignmentjob import AlignmentJob
+from alignment_operator.api.rules.unwise import WARNINGS
+from alignment_operator.api.validation import problems
 from alignment_operator.overlay import digest
-from alignment_operator.settings import Settings
-from alignment_operator.unwise import warnings
+from alignment_operator.settings import Settings, load
+from alignment_operator.unwise import of_spec, warnings
 from alignment_operator.views import Observed
-from tests.unit.operator.builders import CLAIM, Job, alignment_job
-
-SOUND: dict[str, Any] = {
-    "model": {"modelNameOrPath": "/cache/model", "dtype": "bfloat16"},
-    "training": {"saveTotalLimit": 2},
-    "gpusPerNode": 1,
-}
+from tests.integration.api.server import manifest
+from tests.unit.operator.builders import Job, alignment_job
+from tests.unwise_cases import GENEROUS_PODS, SOUND, UNWISE, WISE, spec
 
 
-def found(**spec: Any) -> list[str]:
-    merged = {
-        name: {**SOUND.get(name, {}), **value} if isinstance(value, dict) else value for name, value in spec.items()
-    }
-    return warnings(alignment_job(**{**SOUND, **merged}), Observed(), Settings())
+def found(patch: dict[str, Any], settings: Settings | None = None) -> list[str]:
+    return of_spec(AlignmentJob.model_validate(manifest(spec(patch))).spec, settings or Settings())
 
 
-def test_a_sound_spec_is_not_warned_about() -> None:
-    assert found() == []
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        pytest.param({"model": {"loadIn4bit": True, "dtype": "float32"}}, "float32", id="4-bit-with-fp32-compute"),
-        pytest.param({"model": {"dtype": None}}, "spec.model.dtype", id="full-precision-by-default"),
-        pytest.param({"training": {"saveTotalLimit": None}}, "spec.training.saveTotalLimit", id="checkpoints-pile-up"),
-        pytest.param({"training": {"saveStrategy": "no"}}, "spec.training.saveStrategy", id="nothing-to-resume-from"),
-        pytest.param({"terminationGracePeriodSeconds": 5}, "spec.terminationGracePeriodSeconds", id="short-grace"),
-        pytest.param({"model": {"loraR": 8}}, "spec.model.loraR has no effect", id="lora-without-peft"),
-        pytest.param(
-            {"model": {"bnb4bitQuantType": "nf4"}}, "spec.model.bnb4bitQuantType", id="4-bit-words-without-4-bit"
-        ),
-        pytest.param({"dpo": {"paddingFree": True}}, "spec.dpo.paddingFree", id="ignored-by-trl"),
-        pytest.param(
-            {"model": {"usePeft": True}, "referenceModel": {"strategy": "Resident"}},
-            "spec.referenceModel.strategy",
-            id="reference-twice",
-        ),
-        pytest.param({"model": {"trustRemoteCode": True}}, "spec.model.modelRevision", id="code-that-may-change"),
-        pytest.param({"nodes": 2}, "spec.hangTimeoutSeconds", id="hang-for-ever"),
-        pytest.param({"model": {"modelNameOrPath": "org/name"}}, "spec.cache.volume", id="downloads-again"),
-        pytest.param({"queueName": "q"}, "spec.resources.requests", id="queue-counts-nothing"),
-    ],
-)
-def test_what_is_unwise_is_told_with_its_field(spec: dict[str, Any], words: str) -> None:
-    (warning,) = found(**spec)
+@pytest.mark.parametrize("name", UNWISE)
+def test_what_is_unwise_is_told_with_its_field(name: str) -> None:
+    patch, words = UNWISE[name]
+    (warning,) = found(patch)
     assert words in warning
     assert warning.endswith(".")
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        {"model": {"dtype": None}, "gpusPerNode": 0},
-        {"model": {"usePeft": True, "loraR": 8}},
-        {"model": {"trustRemoteCode": True, "modelRevision": "a" * 40}},
-        {"model": {"modelNameOrPath": "org/name"}, "cache": {"volume": CLAIM}},
-        {"queueName": "q", "resources": {"requests": {"cpu": 1}}},
-        {"nodes": 2, "hangTimeoutSeconds": 600},
-    ],
-)
-def test_what_mends_it_silences_it(spec: dict[str, Any]) -> None:
-    assert found(**spec) == []
+@pytest.mark.parametrize("patch", WISE, ids=str)
+def test_what_is_sound_or_mended_is_not_warned_about(patch: dict[str, Any]) -> None:
+    assert found(patch) == []
+
+
+@pytest.mark.parametrize("name", UNWISE)
+def test_only_what_the_rules_let_through_is_warned_about(name: str) -> None:
+    """What nobody wants is a rule: a warning for it would never be seen."""
+    assert problems(manifest(spec(UNWISE[name][0]))) == []
+
+
+def test_every_warning_is_shown() -> None:
+    told = {sentence for patch, _ in UNWISE.values() for sentence in found(patch)}
+    assert told == {warning.message for warning in WARNINGS}
+
+
+@pytest.mark.parametrize("name", ["downloads-again", "queue-counts-nothing"])
+def test_what_the_operators_settings_give_is_not_missed(name: str) -> None:
+    assert found(UNWISE[name][0], load(overrides={"pods": GENEROUS_PODS})) == []
 
 
 def test_a_changed_pod_template_is_said_to_act_from_the_next_run() -> None:

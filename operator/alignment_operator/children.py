@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from . import jobs, recipe
+from . import jobs, networkpolicy, recipe
 from .api.alignmentjob import AlignmentJob
 from .api.constants import Reason
 from .cluster import ApiError, Cluster
@@ -35,6 +35,8 @@ class Children:
         await self._config_map(job, config, replace=decision.new_run)
         if service := jobs.service(job, decision.run, self._settings):
             await self._ensure(job, service)
+        if policy := networkpolicy.network_policy(job, decision.run, self._settings):
+            await self._ensure(job, policy)  # before the pods that it holds
         try:
             return await self._ensure(job, jobs.job(job, built, decision.run, self._settings, upstream))
         except ApiError as error:

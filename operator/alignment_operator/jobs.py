@@ -1,4 +1,7 @@
-"""AlignmentJob -> child manifests: an immutable ConfigMap, a headless Service for several nodes, one Indexed Job."""
+"""AlignmentJob -> child manifests: an immutable ConfigMap, a headless Service for several nodes, one Indexed Job.
+
+The run's NetworkPolicy is in networkpolicy.py.
+"""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ HOME_ENV = {
     "XDG_CACHE_HOME": "/tmp/cache",
     "TRITON_CACHE_DIR": "/tmp/triton",
     "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor",
+    # Code of models is imported from here, and never from the cache volume, to which others write.
+    "HF_MODULES_CACHE": "/tmp/modules",
 }
 
 
@@ -99,6 +101,8 @@ def _env(job: AlignmentJob, run: int, settings: Settings) -> list[Json]:
     values |= {"HF_HOME": f"{CACHE_MOUNT}/huggingface", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if settings.pods.hub_offline:
         values["HF_HUB_OFFLINE"] = "1"
+    if settings.allowed.remote_code is not None:
+        values["USE_HUB_KERNELS"] = "0"  # a config.json can name one
     values |= settings.pods.env
     if settings.progress.url:
         values |= _progress_env(job, run, settings.progress.url)

@@ -44,6 +44,7 @@ NOT_HASHED = frozenset(
         "memoryCheck",
         "optimizations",
         "outOfMemoryLadder",
+        "remoteCode",
     }
 )
 
@@ -184,6 +185,8 @@ def _switches(spec: Spec, settings: Settings) -> dict[str, Any]:
         switches["optimizations"] = spec.optimizations.model_dump(by_alias=True, exclude_none=True)
     if spec.hang_timeout_seconds:
         switches["hangTimeoutSeconds"] = spec.hang_timeout_seconds
+    if settings.allowed.remote_code is not None:
+        switches["remoteCode"] = list(settings.allowed.remote_code)
     switches["terminationGracePeriodSeconds"] = spec.termination_grace_period_seconds
     switches["progressIntervalSeconds"] = settings.progress.report_seconds
     switches["maxAttemptsWithoutProgress"] = settings.max_attempts_without_progress

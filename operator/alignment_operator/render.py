@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from alignment_operator import jobs, recipe
+from alignment_operator import allowlists, jobs, networkpolicy, recipe
 from alignment_operator.api.alignmentjob import AlignmentJob
 from alignment_operator.api.validation import defaulted, problems
 from alignment_operator.manifest import ManifestProblem, read
@@ -26,13 +26,16 @@ class Refused(Exception):
 
 
 def objects(manifest: dict[str, Any], settings: Settings, run: int = 1) -> list[dict[str, Any]]:
-    """Return the ConfigMap, the Service (if there are several nodes) and the Job of a run. Raises Refused."""
+    """Return the ConfigMap, Service (with several nodes), NetworkPolicy (if set) and Job of a run. Raises Refused."""
     job = accepted(manifest)
+    if forbidden := allowlists.problem(job.spec, settings):
+        raise Refused(str(forbidden))
     made = _recipe(job, settings, run)
     try:
         children = [
             jobs.config_map(job, made, run, settings, CA_PLACEHOLDER),
             jobs.service(job, run, settings),
+            networkpolicy.network_policy(job, run, settings),
             jobs.job(job, made, run, settings),
         ]
     except SpecProblem as problem:

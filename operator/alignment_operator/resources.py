@@ -39,9 +39,11 @@ SERVICES = Resource("v1", "services", "Service")
 EVENTS = Resource("v1", "events", "Event")
 SECRETS = Resource("v1", "secrets", "Secret")
 WORKLOADS = Resource("kueue.x-k8s.io/v1beta2", "workloads", "Workload")
+NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 
-_BY_KIND = {r.kind: r for r in (ALIGNMENT_JOBS, JOBS, PODS, CONFIG_MAPS, SERVICES, EVENTS, SECRETS, LEASES)}
+_MADE = (ALIGNMENT_JOBS, JOBS, PODS, CONFIG_MAPS, SERVICES, NETWORK_POLICIES, EVENTS, SECRETS, LEASES)
+_BY_KIND = {resource.kind: resource for resource in _MADE}
 
 
 def of(manifest: dict) -> Resource:

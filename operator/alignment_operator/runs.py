@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import admission, jobs
+from . import admission, allowlists, jobs, networkpolicy
 from .api.alignmentjob import AlignmentJob
 from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, ConditionType, Reason
 from .observed import JobView, Observed, PodView, parse_time
@@ -99,9 +99,12 @@ def _begin(
             "failed." if upstream.failed else "is not complete yet." if upstream.exists else "does not exist."
         )
         return replace(pending, waiting=Reason.WAITING_FOR_JOB, message=message)
+    if forbidden := allowlists.problem(job.spec, settings):
+        return replace(pending, problem=forbidden)
     try:
         built = build(job, run, settings, upstream)
         jobs.job(job, built, run, settings, upstream)
+        networkpolicy.network_policy(job, run, settings)
     except SpecProblem as problem:
         return replace(pending, problem=problem)
     if refused:

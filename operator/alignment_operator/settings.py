@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 # A key that no field has is a typing error, and must not be ignored.
 _CONFIG = with_config(ConfigDict(extra="forbid"))
@@ -116,6 +116,82 @@ class UsageSettings:
     """The first that fits a pod is its price, from its start to its end. None: no cost is told."""
 
 
+Commit = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?@[0-9a-f]{40}$")]
+Digest = Annotated[str, Field(pattern=r"^[a-z0-9][^@\s]*@sha256:[0-9a-f]{64}$")]
+# Names that only tune or report. What is missing here may name a file, a library or a server to run code from.
+HARMLESS_ENV = (
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "GLOO_SOCKET_IFNAME",
+    "MKL_NUM_THREADS",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "NCCL_ALGO",
+    "NCCL_DEBUG",
+    "NCCL_DEBUG_SUBSYS",
+    "NCCL_IB_DISABLE",
+    "NCCL_IB_GID_INDEX",
+    "NCCL_IB_HCA",
+    "NCCL_P2P_DISABLE",
+    "NCCL_PROTO",
+    "NCCL_SHM_DISABLE",
+    "NCCL_SOCKET_IFNAME",
+    "OMP_NUM_THREADS",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "TOKENIZERS_PARALLELISM",
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING",
+    "WANDB_API_KEY",
+    "WANDB_ENTITY",
+    "WANDB_MODE",
+    "WANDB_NAME",
+    "WANDB_PROJECT",
+    "WANDB_RUN_GROUP",
+)
+
+
+@_CONFIG
+@dataclass(frozen=True, slots=True)
+class AllowedSettings:
+    """What jobs may ask for. None: anything; an empty list: nothing but the operator's own. docs/security.md."""
+
+    remote_code: tuple[Commit, ...] | None = None
+    """`REPOSITORY@COMMIT` (40 hex digits) of models whose Python code `trustRemoteCode` may run. A list also seals the
+    pods: no image that `images` does not name, no init containers, no other environment than `env`."""
+
+    images: tuple[Digest, ...] | None = None
+    """`REPOSITORY@sha256:DIGEST` of trainer images, init containers and image volumes, beside the operator's own."""
+
+    service_accounts: tuple[str, ...] | None = None
+    """Names that podTemplate may set, beside the namespace's default."""
+
+    max_gpus: int | None = None
+    """Most GPUs of one job, nodes x gpusPerNode."""
+
+    env: tuple[str, ...] = HARMLESS_ENV
+    """Names of environment variables that podTemplate may set where `remote_code` is a list."""
+
+
+@_CONFIG
+@dataclass(frozen=True, slots=True)
+class JobNetworkSettings:
+    """The NetworkPolicy that every job gets: in only from its own pods; out to them, DNS, the operator and `egress`."""
+
+    enabled: bool = False
+    """Whether it is made. The cluster's network plugin enforces it, or nobody does."""
+
+    egress: tuple[Mapping[str, Any], ...] = ()
+    """More rules of `spec.egress`, in Kubernetes' words: the hub or its mirror, a proxy, storage."""
+
+    dns: tuple[Mapping[str, Any], ...] = ()
+    """Peers of the rule for DNS, in Kubernetes' words. Empty: port 53 anywhere."""
+
+    operator_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the operator's pods, to which progress goes. Empty: every pod of its namespace, at that port."""
+
+
 @_CONFIG
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -123,6 +199,8 @@ class Settings:
 
     pods: PodSettings = field(default_factory=PodSettings)
     progress: ProgressSettings = field(default_factory=ProgressSettings)
+    allowed: AllowedSettings = field(default_factory=AllowedSettings)
+    job_network: JobNetworkSettings = field(default_factory=JobNetworkSettings)
     usage: UsageSettings = field(default_factory=UsageSettings)
 
     namespace: str = "alignment-operator"

@@ -65,6 +65,7 @@ def test_the_api_server_takes_every_object(values_file: Path, server: ApiServer)
 
 def test_every_namespaced_object_names_its_namespace(values_file: Path) -> None:
     cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    cluster_wide |= {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     for obj in render(f"--values={values_file}"):
         where = obj["metadata"].get("namespace")
         assert (where is None) == (obj["kind"] in cluster_wide), obj["metadata"]["name"]

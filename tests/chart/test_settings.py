@@ -7,16 +7,32 @@ from typing import Any
 import pytest
 import yaml
 
-from alignment_operator.settings import PodSettings, ProgressSettings, Settings, load
+from alignment_operator.settings import (
+    AllowedSettings,
+    JobNetworkSettings,
+    PodSettings,
+    ProgressSettings,
+    Settings,
+    UsageSettings,
+    load,
+)
 from tests.chart.conftest import CHART, NAMESPACE, RELEASE, Objects, find, render
 
+SECTIONS: dict[str, type] = {
+    "pods": PodSettings,
+    "progress": ProgressSettings,
+    "usage": UsageSettings,
+    "allowed": AllowedSettings,
+    "job_network": JobNetworkSettings,
+}
 # Other values decide these, so that a release cannot contradict itself.
-CHARTS_OWN = {
-    Settings: {"namespace", "watch_namespaces", "lease_name", "health_port", "pods", "progress", "certificate_secret"},
+CHARTS_OWN: dict[type, set[str]] = {
+    Settings: {"namespace", "watch_namespaces", "lease_name", "health_port", *SECTIONS},
     PodSettings: {"image", "image_pull_policy"},
     ProgressSettings: {"url", "port"},
+    JobNetworkSettings: {"operator_labels"},
 }
-NOT_OF_THE_OPERATOR = {"enabled"}  # settings.progress.enabled becomes progress.url or null
+NOT_OF_THE_OPERATOR = {"progress": {"enabled"}}  # becomes progress.url or null
 
 
 def values() -> dict[str, Any]:
@@ -26,7 +42,7 @@ def values() -> dict[str, Any]:
 
 def rendered(objects: Objects) -> dict[str, Any]:
     """The settings file in the ConfigMap."""
-    text = find(objects, "ConfigMap")["data"]["settings.yaml"]
+    text = find(objects, "ConfigMap", f"{RELEASE}-settings")["data"]["settings.yaml"]
     settings: dict[str, Any] = yaml.safe_load(text)
     return settings
 
@@ -36,29 +52,40 @@ def default(field: Field) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-@pytest.mark.parametrize(
-    ("of", "offered"),
-    [
-        (Settings, {k: v for k, v in values().items() if k not in ("pods", "progress")}),
-        (PodSettings, values()["pods"]),
-        (ProgressSettings, {k: v for k, v in values()["progress"].items() if k not in NOT_OF_THE_OPERATOR}),
-    ],
-    ids=["settings", "pods", "progress"],
-)
-def test_the_chart_offers_every_setting_with_the_operators_default(of: type, offered: dict[str, Any]) -> None:
-    assert offered == {field.name: default(field) for field in fields(of) if field.name not in CHARTS_OWN[of]}
+def offered(section: str | None) -> dict[str, Any]:
+    """What values.yaml has of a section, or beside the sections."""
+    if section is None:
+        return {name: value for name, value in values().items() if name not in SECTIONS}
+    return {k: v for k, v in values()[section].items() if k not in NOT_OF_THE_OPERATOR.get(section, ())}
+
+
+@pytest.mark.parametrize("section", [None, *SECTIONS])
+def test_the_chart_offers_every_setting_with_the_operators_default(section: str | None) -> None:
+    of = SECTIONS[section] if section else Settings
+    own = CHARTS_OWN.get(of, set())
+    assert offered(section) == {field.name: default(field) for field in fields(of) if field.name not in own}
 
 
 def test_the_rendered_file_names_only_settings_of_the_operator() -> None:
     file = rendered(render())
     assert set(file) <= {field.name for field in fields(Settings)}
-    assert set(file["pods"]) == {field.name for field in fields(PodSettings)}
-    assert set(file["progress"]) == {field.name for field in fields(ProgressSettings)}
+    for section, of in SECTIONS.items():
+        assert set(file[section]) == {field.name for field in fields(of)}
+
+
+def test_the_policies_of_jobs_name_the_operators_pods() -> None:
+    objects = render()
+    pods = find(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    named = rendered(objects)["job_network"]["operator_labels"]
+    assert named
+    assert named.items() <= pods.items()
 
 
 def test_the_operator_reads_the_rendered_file(values_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
-    path.write_text(find(render(f"--values={values_file}"), "ConfigMap")["data"]["settings.yaml"])
+    path.write_text(
+        find(render(f"--values={values_file}"), "ConfigMap", f"{RELEASE}-settings")["data"]["settings.yaml"]
+    )
     settings = load(path)
     assert settings.namespace == NAMESPACE
     assert settings.lease_name == RELEASE

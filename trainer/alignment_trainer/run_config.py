@@ -78,6 +78,7 @@ class RunConfig(_Strict):
     push: Push | None = None
     memoryCheck: bool = True  # noqa: N815
     outOfMemoryLadder: bool = False  # noqa: N815
+    remoteCode: tuple[str, ...] | None = None  # noqa: N815  REPOSITORY@COMMIT; None: trust_remote_code decides alone
     optimizations: Optimizations = Optimizations()
     health: Health = Health()
     hangTimeoutSeconds: int | None = Field(default=None, ge=1)  # noqa: N815

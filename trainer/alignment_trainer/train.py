@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from . import report, trackers
+from . import remote_code, report, trackers
 from .attention import check_attention
 from .config import Config, load_config
 from .lifecycle import Lifecycle, NoLifecycle
@@ -22,6 +22,7 @@ def run(recipe_path: str | Path, run_config_path: str | Path, lifecycle: Lifecyc
     lifecycle = lifecycle or NoLifecycle()
     lifecycle.phase("Loading")
     config = load_config(recipe_path, run_config_path)
+    remote_code.restrict(config.run.remoteCode)
     check(config)
     if not lifecycle.already_trained():
         train(config, lifecycle)

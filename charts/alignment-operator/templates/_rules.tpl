@@ -22,6 +22,11 @@ one fails there.
 - apiGroups: [""]
   resources: [services]
   verbs: [get, create]
+{{- if .Values.settings.job_network.enabled }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, create]
+{{- end }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]

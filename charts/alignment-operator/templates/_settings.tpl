@@ -9,6 +9,8 @@ operator (None), so those three are always written.
 {{- $_ := set $settings "lease_name" (include "alignment-operator.fullname" .) -}}
 {{- $_ := set $settings "health_port" 8080 -}}
 {{- $_ := set $settings "pods" (include "alignment-operator.podSettings" . | fromYaml) -}}
+{{- $labels := include "alignment-operator.selectorLabels" . | fromYaml -}}
+{{- $_ := set $settings "job_network" (merge (dict "operator_labels" $labels) .Values.settings.job_network) -}}
 {{- $_ := set $settings "progress" (include "alignment-operator.progressSettings" . | fromYaml) -}}
 {{- toYaml $settings -}}
 {{- end -}}

@@ -102,6 +102,7 @@ class Reason(StrEnum):
 
     ACCEPTED = "Accepted"
     INVALID_SPEC = "InvalidSpec"  # refused by a schema bound or a rule that is newer than the object
+    NOT_ALLOWED = "NotAllowed"  # an allow-list of the operator's settings lacks what the spec asks for
     POD_INVALID = "PodInvalid"  # the API server refused the child Job (bad toleration, volume, ...)
     NAME_TAKEN = "NameTaken"  # an object of a child's name exists and is not ours
     WAITING_FOR_JOB = "WaitingForJob"  # model.fromJob is not complete yet

@@ -27,6 +27,27 @@ class Rule:
     reason: Reason = INVALID
 
 
+# The lists of settings.allowed that a rule may need.
+REMOTE_CODE, IMAGES, SERVICE_ACCOUNTS, MAX_GPUS = "remote_code", "images", "service_accounts", "max_gpus"
+
+
+@dataclass(frozen=True)
+class AllowedRule:
+    """A condition on the spec that the settings make. `path` is below `spec`; `why`: the way round without it."""
+
+    id: str
+    needs: tuple[str, ...]
+    expression: str
+    message: str
+    path: str
+    why: str
+
+    @property
+    def told(self) -> str:
+        """The message as the admission policy says it, which has no other place for the path."""
+        return f"spec.{self.path}: {self.message}"
+
+
 def has(path: str) -> str:
     """Return CEL: the field at this path is set. Optional parents are checked on the way."""
     parts = path.split(".")

@@ -54,26 +54,18 @@ def merge(config: Config) -> str:
     from transformers import AutoTokenizer
 
     from .models import get_model
+    from .vocabulary import fit_vocabulary
 
     output, target = config.run.outputPath, os.path.join(config.run.outputPath, MERGED)
     plain = dataclasses.replace(config.model_args, load_in_4bit=False, load_in_8bit=False)
     base = get_model(plain, config.training_args, device_map={"": "cpu"}, use_cache=True)
     tokenizer = AutoTokenizer.from_pretrained(output)
-    if _brings_tokens(getattr(config.training_args, "chat_template_path", None)):
-        base.resize_token_embeddings(len(tokenizer))
+    fit_vocabulary(base, output, len(tokenizer))
     merged = PeftModel.from_pretrained(base, output).merge_and_unload()
     merged.save_pretrained(target)
     tokenizer.save_pretrained(target)
     _readable(target)
     return MERGED
-
-
-def _brings_tokens(chat_template_path: str | None) -> bool:
-    """Whether TRL gave the model the vocabulary of another tokenizer (`clone_chat_template`): not for a template alone.
-
-    It has then as many tokens as the tokenizer that was saved, also where the base's embedding had spare rows.
-    """
-    return chat_template_path is not None and not chat_template_path.endswith((".jinja", ".j2"))
 
 
 def _readable(folder: str) -> None:

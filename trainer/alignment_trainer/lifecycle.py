@@ -23,6 +23,9 @@ class Lifecycle(Protocol):
     def already_trained(self) -> bool:
         """True if an earlier attempt saved the model (marker `trained`): only merge and push remain."""
 
+    def precomputed(self, split: str, done: int, total: int) -> None:
+        """In the phase Precomputing: `done` of `total` batches of a split have the reference's log-probabilities."""
+
     def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
         """Rows read from the train split, of those the rows whose completion `max_length` would cut off, or cuts short.
 
@@ -61,6 +64,9 @@ class NoLifecycle:
 
     def already_trained(self) -> bool:
         return False
+
+    def precomputed(self, split: str, done: int, total: int) -> None:
+        pass
 
     def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
         self.rows, self.dropped, self.truncated = rows, dropped, truncated

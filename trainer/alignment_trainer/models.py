@@ -72,20 +72,25 @@ def get_architecture(path: str, training_args: MethodConfig, model_kwargs: dict[
     return transformers.AutoModelForCausalLM
 
 
-def get_adapted_model(model: PreTrainedModel, adapter_name_or_path: str) -> Any:
+def get_adapted_model(model: PreTrainedModel, adapter_name_or_path: str, processing_class: Any) -> Any:
     """`model` with a trained adapter to go on from; TRL then keeps a frozen copy of it as the reference."""
     from peft import PeftModel
+
+    from .vocabulary import copy_trained_tokens, fit_vocabulary
 
     field = "spec.model.adapterNameOrPath"
     path = local_or_hub(adapter_name_or_path, field)
     try:
         with naming(field, path):
-            return PeftModel.from_pretrained(model, path, is_trainable=True)
+            fit_vocabulary(model, path, len(getattr(processing_class, "tokenizer", processing_class)))
+            adapted = PeftModel.from_pretrained(model, path, is_trainable=True)
     except RuntimeError as error:  # shapes that do not fit
         raise UserError(
             f"The adapter {path} does not fit the model: {error}",
             cure="Give spec.model the base model that spec.model.adapterNameOrPath was trained on.",
         ) from error
+    copy_trained_tokens(adapted)
+    return adapted
 
 
 def get_reference_model(run: RunConfig, model_args: ModelConfig, training_args: MethodConfig) -> PreTrainedModel | None:
@@ -149,8 +154,14 @@ def check_same_vocabulary(reference: PreTrainedModel | None, processing_class: A
         )
 
 
-def get_processing_class(model_args: ModelConfig, training_args: MethodConfig, method: str) -> Any:
-    """The model's tokenizer; for a vision-language model its processor, where TRL's trainer takes one."""
+def get_processing_class(
+    model_args: ModelConfig, training_args: MethodConfig, method: str, adapter: str | None = None
+) -> Any:
+    """The model's tokenizer; for a vision-language model its processor, where TRL's trainer takes one.
+
+    An adapter that was saved with a tokenizer is used with it: it may have a chat template and tokens that the base
+    model's lacks.
+    """
     from transformers import AutoProcessor, AutoTokenizer
 
     auto = AutoTokenizer if method in ("orpo", "cpo", "reward") else AutoProcessor
@@ -161,9 +172,28 @@ def get_processing_class(model_args: ModelConfig, training_args: MethodConfig, m
         processing_class = auto.from_pretrained(
             path, revision=revision, trust_remote_code=training_args.trust_remote_code
         )
+    if adapter:
+        processing_class = _with_own_tokenizer(processing_class, adapter, training_args)
     tokenizer = getattr(processing_class, "tokenizer", processing_class)
     if tokenizer.pad_token is None:  # ORPO and CPO do not do this themselves
         tokenizer.pad_token = tokenizer.eos_token
+    return processing_class
+
+
+def _with_own_tokenizer(processing_class: Any, adapter: str, training_args: MethodConfig) -> Any:
+    from transformers import AutoTokenizer
+
+    from .vocabulary import brings_tokenizer
+
+    field = "spec.model.adapterNameOrPath"
+    path = local_or_hub(adapter, field)
+    if not brings_tokenizer(path):
+        return processing_class
+    with naming(field, path):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=training_args.trust_remote_code)
+    if not hasattr(processing_class, "tokenizer"):
+        return tokenizer
+    processing_class.tokenizer = tokenizer
     return processing_class
 
 

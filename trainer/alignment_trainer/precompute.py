@@ -28,12 +28,14 @@ _REPORT_SECONDS = 30.0
 class PrecomputedReference:
     """Where the log-probabilities are kept, which model they are of, and how it is loaded if they are not there.
 
-    load: None where the policy itself, before its first step, is the reference.
+    load: None where the policy itself, before its first step, is the reference. report: told after every batch with the
+    split's name, batches done and batches in all.
     """
 
     cache: ReferenceCache
     identity: dict[str, Any]
     load: Callable[[], Any] | None = None
+    report: Callable[[str, int, int], None] = lambda split, done, total: None
 
 
 class PrecomputesReference:
@@ -98,6 +100,7 @@ class PrecomputesReference:
         """One array [rows] per column: TRL's pass over the rows, in their order."""
         import torch
 
+        assert self.precomputed is not None
         accelerator, args = self.accelerator, self.args  # type: ignore[attr-defined]
         loader = torch.utils.data.DataLoader(
             dataset,
@@ -108,7 +111,7 @@ class PrecomputesReference:
         )
         model = self._reference()
         parts = []
-        for batch in _reported(accelerator.prepare(loader), name):
+        for batch in _reported(accelerator.prepare(loader), name, self.precomputed.report):
             logps = self.compute_ref_log_probs(model, batch)  # type: ignore[attr-defined]
             gathered = accelerator.gather_for_metrics(tuple(part for part in logps if part is not None))
             parts.append([part.cpu() for part in gathered])
@@ -168,11 +171,13 @@ def _weights_not_hashed(trainer_class: type) -> Iterator[None]:
         module.hash_module = hash_module  # type: ignore[attr-defined]
 
 
-def _reported(batches: Iterable[Any], name: str) -> Iterator[Any]:
-    """The batches, with a line in the log now and then: a pass over much data takes long."""
+def _reported(batches: Iterable[Any], name: str, report: Callable[[str, int, int], None]) -> Iterator[Any]:
+    """The batches, told of when done, and now and then in the log: a pass over much data takes long."""
     total, said = len(batches), time.monotonic()  # type: ignore[arg-type]
+    report(name, 0, total)
     for number, batch in enumerate(batches):
         yield batch
+        report(name, number + 1, total)
         if group.rank() == 0 and time.monotonic() - said > _REPORT_SECONDS:
             said = time.monotonic()
             print(f"[alignment] Reference log-probabilities of {name}: {number + 1} of {total} batches.", flush=True)

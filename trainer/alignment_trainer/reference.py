@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import group
@@ -28,8 +29,12 @@ _LOADED_AS = ("dtype", "attn_implementation", "load_in_8bit", "load_in_4bit")
 _QUANTIZED_AS = ("bnb_4bit_quant_type", "use_bnb_nested_quant")
 
 
-def reference_arguments(config: Config, processing_class: Any) -> dict[str, Any]:
+def reference_arguments(
+    config: Config, processing_class: Any, report: Callable[[str, int, int], None]
+) -> dict[str, Any]:
     """The trainer's arguments: `ref_model` (None: the policy's own weights), `precomputed` where the cache is used.
+
+    report: told how far a split is precomputed (lifecycle.py).
 
     A reference that is only precomputed is not loaded here: its log-probabilities may be in the cache.
     """
@@ -47,9 +52,9 @@ def reference_arguments(config: Config, processing_class: Any) -> dict[str, Any]
         return {"ref_model": load()}
     cache = ReferenceCache()
     if training_args.fsdp or training_args.deepspeed:  # TRL shards it while it builds the trainer
-        return {"ref_model": load(), "precomputed": PrecomputedReference(cache, identity)}
+        return {"ref_model": load(), "precomputed": PrecomputedReference(cache, identity, report=report)}
     second = needs_second_model(run, config.model_args, training_args)
-    return {"precomputed": PrecomputedReference(cache, identity, load if second else None)}
+    return {"precomputed": PrecomputedReference(cache, identity, load if second else None, report)}
 
 
 def reference_identity(config: Config) -> dict[str, Any] | None:

@@ -80,13 +80,14 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
 
     model_args, training_args, method = config.model_args, config.training_args, config.method
     set_seed(training_args.seed)  # a new head (reward) is random
-    processing_class = get_processing_class(model_args, training_args, method.name)
+    adapter = config.run.adapterNameOrPath
+    processing_class = get_processing_class(model_args, training_args, method.name, adapter)
     model = get_model(model_args, training_args)
-    if config.run.adapterNameOrPath:
-        model = get_adapted_model(model, config.run.adapterNameOrPath)
+    if adapter:
+        model = get_adapted_model(model, adapter, processing_class)
     reference = {}
     if method.has_reference:
-        reference = reference_arguments(config, processing_class)
+        reference = reference_arguments(config, processing_class, lifecycle.precomputed)
         if training_args.precompute_ref_log_probs:
             lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
 
@@ -99,7 +100,7 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            peft_config=None if config.run.adapterNameOrPath else get_peft_config(model_args),
+            peft_config=None if adapter else get_peft_config(model_args),
             switches=config.run.optimizations,
             **reference,
         )

@@ -35,7 +35,8 @@ def longest_sequence(config: Config, dataset: Any) -> int | None:
         return None
     from ..models import get_processing_class
 
-    processing_class = get_processing_class(config.model_args, config.training_args, config.method.name)
+    adapter = config.run.adapterNameOrPath
+    processing_class = get_processing_class(config.model_args, config.training_args, config.method.name, adapter)
     tokenizer = getattr(processing_class, "tokenizer", processing_class)
     found = (tokens(tokenizer, row, side) for side, size in zip(sides, sizes, strict=True) for row in most(table, size))
     return round(MARGIN * max(found, default=0))

@@ -21,7 +21,7 @@ from typing import Any
 
 from alignment_trainer import checkpoint
 from tests.contract.lifecycle.listener import Listener
-from tests.contract.lifecycle.pods import Pod, Run
+from tests.contract.lifecycle.pods import Pod, Run, Start, cold_start
 from tests.tiny import tiny_model, tiny_preferences
 
 RECIPE = {
@@ -146,7 +146,7 @@ def difference(one: dict[tuple[int, str], float], other: dict[tuple[int, str], f
 
 
 @contextmanager
-def playground(root: Path, steps: int) -> Iterator[tuple[Run, Run, Listener]]:
+def playground(root: Path, steps: int, launch: Start = cold_start) -> Iterator[tuple[Run, Run, Listener]]:
     """A run to leave alone, a run to disturb, and who listens to the latter."""
     tiny_model(root / "model", hidden=32)
     (root / "data").mkdir()
@@ -160,7 +160,7 @@ def playground(root: Path, steps: int) -> Iterator[tuple[Run, Run, Listener]]:
     for name, environment in environments.items():
         (root / name).mkdir()
         environment |= {"HF_HOME": str(root / name / "cache"), "OMP_NUM_THREADS": "1"}
-        runs.append(Run(root / name, recipe, {"progressIntervalSeconds": 0.001}, environment))
+        runs.append(Run(root / name, recipe, {"progressIntervalSeconds": 0.001}, environment, launch))
     try:
         yield runs[0], runs[1], listener
     finally:

@@ -5,16 +5,13 @@ The trainer is the real one, in a process of its own; the hub is `tests/hub.py` 
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.contract.lifecycle.pods import Run
+from tests.contract.lifecycle.zygote import Zygote
 from tests.hub import Hub, Repository, commit_of
 from tests.tiny import tiny_model, tiny_preferences
 
@@ -31,50 +28,22 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def train(
-    tmp_path: Path, hub: Hub, recipe: dict[str, Any], env: dict[str, str] | None = None
+    tmp_path: Path, zygote: Zygote, hub: Hub, recipe: dict[str, Any], env: dict[str, str] | None = None
 ) -> tuple[int, dict[str, Any]]:
     """Run the trainer against the hub; returns its exit code and termination message."""
-    out = tmp_path / "out"
     base = {
         "model_name_or_path": "org/model",
         "dataset_name": "org/data",
-        "output_dir": str(out),
         "max_steps": 1,
         "per_device_train_batch_size": 2,
         "use_cpu": True,
         "bf16": False,
         "gradient_checkpointing": False,
     }
-    run = {
-        "contractVersion": 1,
-        "method": "dpo",
-        "job": {"namespace": "default", "name": "hub", "run": 1},
-        "outputPath": str(out),
-        "nodes": 1,
-        "processesPerNode": 1,
-        "device": "cpu",
-    }
-    config = tmp_path / "config"
-    config.mkdir()
-    (config / "recipe.yaml").write_text(yaml.safe_dump(base | recipe))
-    (config / "run.yaml").write_text(yaml.safe_dump(run))
-    message = tmp_path / "termination.json"
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "KUBEFLOW_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "alignment_trainer"],
-        env=clean
-        | {
-            "ALIGNMENT_CONFIG_DIR": str(config),
-            "ALIGNMENT_TERMINATION_LOG": str(message),
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / "home"),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
-        | (env or {}),
-        timeout=180,
-        check=False,
-    )
-    return done.returncode, json.loads(message.read_text())
+    environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
+    environment |= env or {}
+    pod = Run(tmp_path, base | recipe, {}, environment, zygote.start).start()
+    return pod.wait(180), pod.message
 
 
 @pytest.mark.parametrize(
@@ -130,6 +99,7 @@ def train(
 )
 def test_what_the_hub_refuses_ends_in_its_class(
     tmp_path: Path,
+    zygote: Zygote,
     folders: tuple[Path, Path],
     recipe: dict[str, Any],
     env: dict[str, str],
@@ -145,16 +115,18 @@ def test_what_the_hub_refuses_ends_in_its_class(
         "org/data": Repository(data, kind="dataset"),
     }
     with Hub(repositories, down=down) as hub:
-        exit_code, message = train(tmp_path, hub, recipe, env)
+        exit_code, message = train(tmp_path, zygote, hub, recipe, env)
     assert (exit_code, message["class"]) == (code, failure_class), message
     assert words in message["message"] + message["cure"]
 
 
-def test_a_pinned_gated_model_trains_with_the_right_token(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+def test_a_pinned_gated_model_trains_with_the_right_token(
+    tmp_path: Path, zygote: Zygote, folders: tuple[Path, Path]
+) -> None:
     model, data = folders
     commit = commit_of(model)
     with Hub({"org/model": Repository(model, token=TOKEN), "org/data": Repository(data, kind="dataset")}) as hub:
-        exit_code, message = train(tmp_path, hub, {"model_revision": commit}, {"HF_TOKEN": TOKEN})
+        exit_code, message = train(tmp_path, zygote, hub, {"model_revision": commit}, {"HF_TOKEN": TOKEN})
         asked = [path for _, path in hub.requests if "model.safetensors" in path]
     assert (exit_code, message["outcome"]) == (0, "Complete"), message
     assert asked

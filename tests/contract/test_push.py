@@ -15,6 +15,7 @@ import pytest
 from alignment_trainer import exits, export
 from alignment_trainer.config import load_config
 from tests.contract.lifecycle.pods import Run
+from tests.contract.lifecycle.zygote import Zygote
 from tests.hub import Hub
 from tests.tiny import tiny_model, tiny_preferences
 
@@ -30,7 +31,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A LoRA run with checkpoints, to be pushed to me/tiny; not started yet."""
     root = tmp_path_factory.mktemp("push")
     tiny_model(root / "model")
@@ -47,7 +48,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         "use_cpu": True,
         "bf16": False,
     }
-    made = Run(root, recipe, {"push": {"repository": "me/tiny"}}, {"HF_HUB_OFFLINE": "0", "HF_HOME": str(root / "hf")})
+    environment = {"HF_HUB_OFFLINE": "0", "HF_HOME": str(root / "hf")}
+    made = Run(root, recipe, {"push": {"repository": "me/tiny"}}, environment, zygote.start)
     yield made
     made.end()
 

@@ -1,12 +1,18 @@
 """Runs of the real trainer in real processes, on a tiny model."""
 
 import itertools
+import json
+import socket
+from pathlib import Path
 
+import jsonschema
 import pytest
 
+from tests.contract.lifecycle.listener import Listener
 from tests.contract.lifecycle.pods import Run
 from tests.tiny import tiny_model, tiny_preferences
 
+PROGRESS = json.loads((Path(__file__).parents[3] / "docs/contract/progress.schema.json").read_text())
 LORA = {"use_peft": True, "lora_r": 8, "lora_target_modules": "all-linear"}
 
 
@@ -22,7 +28,7 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def new_run(tiny, tmp_path_factory):
+def new_run(tiny, zygote, tmp_path_factory):
     """Makes a Run: `new_run(run={...}, **recipe fields)`."""
     counter, runs = itertools.count(1), []
 
@@ -41,12 +47,30 @@ def new_run(tiny, tmp_path_factory):
             **fields,
         }
         root = tmp_path_factory.mktemp(f"run-{next(counter)}")
-        runs.append(Run(root, recipe, run or {}, environment or {}))
+        runs.append(Run(root, recipe, run or {}, environment or {}, zygote.start))
         return runs[-1]
 
     yield make
     for run in runs:
         run.end()
+
+
+def two_pods(new_run, run=None, **fields):
+    """A run of two pods on this machine; each is started with its JOB_COMPLETION_INDEX."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return new_run(run={"nodes": 2, "masterAddress": "127.0.0.1", "masterPort": port, **(run or {})}, **fields)
+
+
+@pytest.fixture
+def operator():
+    """Who receives the progress; every report is valid by the contract."""
+    listener = Listener()
+    yield listener
+    listener.close()
+    for report in listener.reports:
+        jsonschema.validate(report, PROGRESS)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,15 +10,17 @@ from typing import Any
 
 
 class Listener:
-    """Receives progress on the loopback; `facts` are those of the newest report."""
+    """Receives progress on the loopback: every report, and the `facts` (our part) of the newest."""
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
+        self.reports: list[dict[str, Any]] = []
         listener = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                listener.reports.append(report)
                 listener.facts = report["alignment"]
                 self.send_response(200)
                 self.end_headers()
@@ -33,6 +36,11 @@ class Listener:
         """What the operator gives a pod, so that it reports here."""
         url = f"http://127.0.0.1:{self._server.server_port}/v1/namespaces/a/alignmentjobs/b/runs/1/progress"
         return {"KUBEFLOW_TRAINER_SERVER_URL": url}
+
+    def phases(self) -> list[str]:
+        """What the run was doing, in order, each as often as it began."""
+        phases = (report["alignment"].get("phase") for report in list(self.reports))
+        return [phase for phase, _ in itertools.groupby(filter(None, phases))]
 
     def close(self) -> None:
         self._server.shutdown()

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import jsonschema
 import yaml
@@ -18,11 +19,35 @@ import yaml
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/contract/termination.schema.json").read_text())
 
 
+class Process(Protocol):
+    """What is used of subprocess.Popen."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Start(Protocol):
+    """How a module is run as a process of its own, stdout and stderr into `output`."""
+
+    def __call__(self, module: str, environment: Mapping[str, str], output: IO[bytes]) -> Process: ...
+
+
+def cold_start(module: str, environment: Mapping[str, str], output: IO[bytes]) -> Process:
+    """As the kubelet does it: a Python that has imported nothing."""
+    command = [sys.executable, "-m", module]
+    return subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
 @dataclass
 class Pod:
     """One launcher. `message` is its termination message, valid by the contract's schema."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     termination_log: Path
     log: Path
 
@@ -52,11 +77,18 @@ class Pod:
 
 
 class Run:
-    """One run: its two files, its output folder, and its attempts (pods)."""
+    """One run: its two files, its output folder, and its attempts (pods), which start as `launch` does it."""
 
-    def __init__(self, root: Path, recipe: dict[str, Any], run: dict[str, Any], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        recipe: dict[str, Any],
+        run: dict[str, Any],
+        environment: dict[str, str],
+        launch: Start = cold_start,
+    ) -> None:
         self.root, self.output = root, root / "out"
-        self.environment = environment
+        self.environment, self.launch = environment, launch
         self.config = root / "config"
         self.config.mkdir(parents=True)
         recipe = {**recipe, "output_dir": str(self.output)}
@@ -78,30 +110,28 @@ class Run:
             (self.config / name).write_text(yaml.safe_dump(content))
         self.pods: list[Pod] = []
 
-    def start(self, **environment: str) -> Pod:
+    def start(self, launch: Start | None = None, **environment: str) -> Pod:
+        """The next attempt; `launch` instead of the run's own."""
         number = len(self.pods) + 1
         termination_log, log = self.root / f"termination-{number}", self.root / f"pod-{number}.log"
+        whole_environment = {
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # more than a tiny model has use for
+            "ALIGNMENT_CONFIG_DIR": str(self.config),
+            "ALIGNMENT_TERMINATION_LOG": str(termination_log),
+            **self.environment,
+            **environment,
+        }
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "alignment_trainer"],
-                env={
-                    **os.environ,
-                    "HF_HUB_OFFLINE": "1",
-                    "ALIGNMENT_CONFIG_DIR": str(self.config),
-                    "ALIGNMENT_TERMINATION_LOG": str(termination_log),
-                    **self.environment,
-                    **environment,
-                },
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+            process = (launch or self.launch)("alignment_trainer", whole_environment, file)
         pod = Pod(process, termination_log, log)
         self.pods.append(pod)
         return pod
 
-    def complete(self, **environment: str) -> Pod:
+    def complete(self, launch: Start | None = None, **environment: str) -> Pod:
         """One attempt, to its end, which must be good."""
-        pod = self.start(**environment)
+        pod = self.start(launch, **environment)
         assert pod.wait() == 0, pod.output[-3000:]
         return pod
 

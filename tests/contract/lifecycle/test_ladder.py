@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from tests.contract.lifecycle.conftest import two_pods
+
 LAST = 12
 SMALL = {"max_steps": LAST, "save_steps": 4, "per_device_train_batch_size": 8, "per_device_eval_batch_size": 8}
+FOUR_PAIRS = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4}
 # Stands for a GPU: from a step on, a micro-batch of more pairs than the file says does not fit. With 0 pairs a single
 # one fits if activations are recomputed, with -1 nothing does.
 MEMORY = """
@@ -62,6 +65,22 @@ def test_half_the_micro_batch_and_twice_the_accumulation_give_the_same_losses(ne
     assert "goes on with perDeviceTrainBatchSize 4, gradientAccumulationSteps 2" in ends[0]["message"]
     assert (pod.message["attempt"], pod.message["resumedFromStep"], pod.message["totalSteps"]) == (2, 4, LAST)
     assert (rung(run)["per_device_train_batch_size"], rung(run)["gradient_accumulation_steps"]) == (4, 2)
+    assert losses(run) == pytest.approx(losses(straight), abs=2e-5)
+
+
+def test_pods_of_several_processes_meet_again_on_the_rung_that_one_of_them_fell_to(new_run, memory):
+    straight = new_run(**{**SMALL, "per_device_train_batch_size": 16})
+    straight.complete()
+    run = two_pods(new_run, {"processesPerNode": 2, "outOfMemoryLadder": True}, **{**SMALL, **FOUR_PAIRS})
+    small = memory(pairs=2, from_step=5)
+    pods = [run.start(JOB_COMPLETION_INDEX="0"), run.start(JOB_COMPLETION_INDEX="1", **small)]
+    assert [pod.wait() for pod in pods] == [75, 75], pods[1].output[-3000:]
+    assert "goes on with perDeviceTrainBatchSize 2, gradientAccumulationSteps 2" in pods[1].message["message"]
+    assert "Another process of this run" in pods[0].message["message"]
+    pods = [run.start(JOB_COMPLETION_INDEX="0"), run.start(JOB_COMPLETION_INDEX="1", **small)]
+    assert [pod.wait() for pod in pods] == [0, 0], pods[1].output[-3000:]
+    assert [(pod.message["attempt"], pod.message["resumedFromStep"]) for pod in pods] == [(2, 4)] * 2
+    assert (rung(run)["per_device_train_batch_size"], rung(run)["gradient_accumulation_steps"]) == (2, 2)
     assert losses(run) == pytest.approx(losses(straight), abs=2e-5)
 
 

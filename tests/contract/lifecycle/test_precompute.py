@@ -9,6 +9,26 @@ LAST = 12
 SMALL = {"max_steps": LAST, "save_steps": LAST, "precompute_ref_log_probs": True, **LORA}
 
 
+def test_progress_counts_the_batches_that_are_precomputed(new_run, operator, tmp_path):
+    run = new_run(
+        environment={"HF_HOME": str(tmp_path), **operator.environment},
+        run={"progressIntervalSeconds": 0.001},
+        precompute_ref_batch_size=1,
+        **SMALL,
+    )
+    run.complete()
+    assert operator.phases()[:3] == ["Loading", "Precomputing", "Training"]
+    reports = [report for report in operator.reports if report["alignment"]["phase"] == "Precomputing"]
+    counts = [report["alignment"]["step"] for report in reports if "step" in report["alignment"]]
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 3, "told while it goes on"
+    assert {report["alignment"]["totalSteps"] for report in reports if "step" in report["alignment"]} == {64}
+    assert all("progressPercentage" not in report["trainerStatus"] for report in reports), "of the run's own steps"
+    after = [report["alignment"] for report in operator.reports if report["alignment"]["phase"] == "Training"]
+    assert {facts["totalSteps"] for facts in after if "totalSteps" in facts} == {LAST}
+    assert run.journal()[-1]["step"] == LAST
+
+
 def losses(run):
     return [float(loss) for loss in run.losses(LAST).values()]
 

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import socket
 
 import pytest
 
-from tests.contract.lifecycle.conftest import LORA
+from tests.contract.lifecycle.conftest import LORA, two_pods
 
 LAST = 40
 SMALL = {"max_steps": LAST, "save_steps": LAST}
@@ -23,13 +22,6 @@ def assert_same_losses(run, alone):
     ours, theirs = run.losses(LAST), alone.losses(LAST)
     assert ours.keys() == theirs.keys()
     assert [float(loss) for loss in ours.values()] == pytest.approx([float(loss) for loss in theirs.values()], abs=2e-5)
-
-
-def two_pods(new_run, **fields):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return new_run(run={"nodes": 2, "masterAddress": "127.0.0.1", "masterPort": port}, **fields)
 
 
 def test_two_processes_with_the_same_global_batch_give_the_same_losses_and_resume(new_run, alone):

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from tests.contract.lifecycle.conftest import LORA
+from tests.contract.lifecycle.pods import cold_start
 
 LAST = 60
 
@@ -14,7 +15,8 @@ LAST = 60
 @pytest.mark.parametrize("kind", ["full", "lora"])
 def test_stopped_by_sigterm_then_resumed_gives_the_same_losses(new_run, straight, kind):
     run = new_run(**(LORA if kind == "lora" else {}))
-    first = run.start()
+    launch = cold_start if kind == "full" else None
+    first = run.start(launch)
     run.wait_for_step(13, first)
     first.terminate()
     assert first.wait() == 75, first.output[-3000:]
@@ -24,7 +26,7 @@ def test_stopped_by_sigterm_then_resumed_gives_the_same_losses(new_run, straight
     assert message["lastCheckpointStep"] == stopped_at
     assert str(stopped_at) in message["message"]
     assert 13 <= stopped_at < LAST
-    second = run.complete()
+    second = run.complete(launch)
     message = second.message
     assert (message["attempt"], message["resumedFromStep"], message["lostSteps"]) == (2, stopped_at, 0)
     assert message["previousAttempt"]["outcome"] == "Preempted"
@@ -81,7 +83,7 @@ def test_a_killed_worker_leaves_a_message_and_its_code(new_run):
 def test_a_complete_run_is_returned_at_once(new_run, straight, tmp_path):
     run = straight("full")
     before = len(run.journal())
-    pod = run.start(PYTHONVERBOSE="1")
+    pod = run.start(cold_start, PYTHONVERBOSE="1")
     assert pod.wait(60) == 0
     assert pod.message["outcome"] == "AlreadyComplete"
     assert "spec.rerun" in pod.message["message"]

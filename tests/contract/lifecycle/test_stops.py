@@ -1,18 +1,14 @@
 """Every way in which an attempt ends by itself or is ended: its exit code, its message, and how long it takes."""
 
-import json
 import os
 import resource
 import signal
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import jsonschema
 import pytest
 
-PROGRESS = json.loads((Path(__file__).parents[3] / "docs/contract/progress.schema.json").read_text())
+from tests.contract.lifecycle.pods import cold_start
+
 ENDLESS = {"max_steps": 100_000, "save_strategy": "no"}
 
 HOLDS_THE_GIL = """
@@ -29,31 +25,6 @@ if os.environ.get("ALIGNMENT_REPORT_FD"):  # in workers only
 
 
 @pytest.fixture
-def operator():
-    """Receives progress; every report is valid by the contract."""
-    reports = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            jsonschema.validate(report, PROGRESS)
-            reports.append(report)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    server.reports = reports
-    server.url = f"http://127.0.0.1:{server.server_port}/v1/namespaces/a/alignmentjobs/b/runs/1/progress"
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def hang(tmp_path):
     """Environment with which a worker hangs, holding the GIL, as soon as `hang.file` exists."""
     (tmp_path / "sitecustomize.py").write_text(HOLDS_THE_GIL)
@@ -61,14 +32,9 @@ def hang(tmp_path):
     return environment, tmp_path / "now"
 
 
-def phases(operator):
-    seen = [report["alignment"]["phase"] for report in operator.reports if "phase" in report["alignment"]]
-    return [phase for number, phase in enumerate(seen) if number == 0 or seen[number - 1] != phase]
-
-
 def test_sigterm_while_loading_ends_at_once(new_run):
     run = new_run()
-    pod = run.start()
+    pod = run.start(cold_start)
     while not pod.workers():
         time.sleep(0.01)
     time.sleep(1.0)
@@ -81,9 +47,8 @@ def test_sigterm_while_loading_ends_at_once(new_run):
 
 
 def test_sigterm_while_evaluating_saves_at_once_and_progress_tells_the_phases(new_run, operator):
-    environment = {"KUBEFLOW_TRAINER_SERVER_URL": operator.url}
     run = new_run(
-        environment=environment,
+        environment=operator.environment,
         run={"progressIntervalSeconds": 0.05},
         eval_strategy="steps",
         eval_steps=4,
@@ -96,7 +61,7 @@ def test_sigterm_while_evaluating_saves_at_once_and_progress_tells_the_phases(ne
     )
     pod = run.start()
     deadline = time.monotonic() + 400
-    while "Evaluating" not in phases(operator):
+    while "Evaluating" not in operator.phases():
         assert pod.process.poll() is None, pod.output[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -107,8 +72,8 @@ def test_sigterm_while_evaluating_saves_at_once_and_progress_tells_the_phases(ne
     assert pod.message["lastCheckpointStep"] == stopped_at == run.checkpoints()[-1], "no step is lost"
     assert "while evaluating" in pod.message["message"]
     assert len(run.checkpoints()) <= 2
-    assert phases(operator)[:2] == ["Loading", "Training"]
-    assert "Saving" in phases(operator)
+    assert operator.phases()[:2] == ["Loading", "Training"]
+    assert "Saving" in operator.phases()
     last = operator.reports[-1]
     assert {metric["name"] for metric in last["trainerStatus"]["metrics"]} >= {"loss", "rewards/margins", "grad_norm"}
     assert last["alignment"]["attempt"] == 1

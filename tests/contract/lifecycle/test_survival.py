@@ -7,8 +7,8 @@ from bench.survival import curve, difference, moments, playground, survive
 STEPS = 120
 
 
-def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_nothing_disturbs(tmp_path):
-    with playground(tmp_path, STEPS) as (straight, disturbed, listener):
+def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_nothing_disturbs(tmp_path, zygote):
+    with playground(tmp_path, STEPS, zygote.start) as (straight, disturbed, listener):
         straight.complete()
         struck = survive(disturbed, listener, moments(3, seed=1), signal.SIGKILL)
         assert [blow.exit_code for blow in struck] == [137] * 3

@@ -11,6 +11,8 @@ Short = Annotated[str, Field(max_length=256)]
 # What a person reads in `kubectl describe`; 32768 is the bound of metav1.Condition's message.
 Message = Annotated[str, Field(max_length=32768)]
 Count = Annotated[int, Field(ge=0)]
+# What the API server shows until the operator has looked: without it kstatus takes a new object for done.
+NOT_OBSERVED = -1
 
 
 class Condition(Section):
@@ -166,8 +168,8 @@ class PastRun(Section):
 class Status(Section):
     """What the operator observed; every field but progress and metrics is written by the leader alone."""
 
-    observed_generation: Count | None = Field(
-        None, alias="observedGeneration", description="Generation of the spec that this status is about."
+    observed_generation: Annotated[int, Field(ge=NOT_OBSERVED)] | None = Field(
+        None, alias="observedGeneration", description="Generation of the spec that this status is about; -1: of none."
     )
     method: Short | None = Field(None, description="DPO, SFT, ORPO, CPO, KTO or Reward.")
     phase: Short | None = Field(None, description="One word; conditions say more.")

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from . import binaries, images, teardown, tools
+from . import binaries, images, modules, teardown, tools
 from .files import write_json
 from .layout import MACHINE, OWNER, REGISTRY, Layout
 from .report import ClusterError, step
@@ -47,13 +47,7 @@ def install(layout: Layout) -> None:
 
 def module(layout: Layout) -> tuple[Path, str]:
     """Folder and version of the module that `dev/go/kueue` pins; its chart and its CRDs lie there."""
-    command = ["go", "mod", "download", "-json", _MODULE]
-    environment = os.environ | {"GOWORK": "off"}
-    done = subprocess.run(command, cwd=layout.root / "dev/go/kueue", env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise ClusterError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-    found = json.loads(done.stdout)
-    return Path(found["Dir"]), found["Version"]
+    return modules.download(layout, "kueue", _MODULE)
 
 
 def _values(image: str) -> dict[str, Any]:

@@ -4,9 +4,11 @@
 are not used: they cost 115 us an object and drop fields that they do not know.
 """
 
+from __future__ import annotations
+
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -50,8 +52,13 @@ class ApiError(Exception):
         """The object itself is at fault (invalid, or an admission plugin says no): trying again changes nothing."""
         return self.status in (400, 403, 422)
 
+    @property
+    def passing(self) -> bool:
+        """The API server is overloaded, starting or ending (its authentication starts later than it does)."""
+        return self.status in (401, 429) or self.status >= 500
 
-async def connect(kubeconfig: str | None = None) -> "Cluster":
+
+async def connect(kubeconfig: str | None = None) -> Cluster:
     """Log in with the kubeconfig, or with the pod's service account when there is none."""
     configuration = client.Configuration()
     if kubeconfig or "KUBERNETES_SERVICE_HOST" not in os.environ:
@@ -64,8 +71,12 @@ async def connect(kubeconfig: str | None = None) -> "Cluster":
 class Cluster:
     """The calls that the operator makes. Every method raises ApiError, aiohttp.ClientError or TimeoutError."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
+    def __init__(self, api: client.ApiClient, guard: Callable[[], None] = lambda: None) -> None:
+        self._api, self._guard = api, guard
+
+    def guarded(self, guard: Callable[[], None]) -> Cluster:
+        """The same connection; before every call that may change something `guard` is called, and may raise."""
+        return Cluster(self._api, guard)
 
     async def close(self) -> None:
         await self._api.close()
@@ -178,6 +189,8 @@ class Cluster:
         seconds: float = TIMEOUT,
     ) -> Any:
         """The response, its body not read. Raises ApiError."""
+        if method != "GET":
+            self._guard()
         # the API server's key set has a media type of its own, and it takes no other
         headers = {"Accept": "application/json, application/jwk-set+json"}
         if content_type:

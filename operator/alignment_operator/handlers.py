@@ -6,6 +6,8 @@ because the queue has one.
 
 import logging
 import os
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -17,6 +19,13 @@ from .store import Key, Store
 from .workqueue import WorkQueue
 
 FAILED_CREATE = "involvedObject.kind=Job,reason=FailedCreate"
+
+
+class Backoffs:
+    """Seconds between tries of one request. kopf's own grow to 21 and end after 54: blind so long, and then dead."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((0.5, 1.0, 2.0), repeat(4.0))
 
 
 def register(store: Store, queue: WorkQueue[Key], kubeconfig: str | None) -> kopf.OperatorRegistry:
@@ -55,6 +64,7 @@ def tuning(settings: Settings) -> kopf.OperatorSettings:
     tuned.watching.server_timeout = 600  # a watch that went silent ends here at the latest
     tuned.networking.request_timeout = 30
     tuned.networking.connect_timeout = 10
+    tuned.networking.error_backoffs = Backoffs()
     tuned.queueing.idle_timeout = 0.05
     tuned.queueing.exit_timeout = 0.5
     tuned.process.ultimate_exiting_timeout = None  # the process ends itself (process.py)

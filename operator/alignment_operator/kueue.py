@@ -39,7 +39,7 @@ class Workloads:
         for namespace in self._namespaces:
             try:
                 await self._list(namespace)
-            except (ApiError, TimeoutError) as error:
+            except (ApiError, TimeoutError, aiohttp.ClientError) as error:
                 log.warning("workloads: not read", extra={"because": str(error) or repr(error)})
 
     async def follow(self) -> None:

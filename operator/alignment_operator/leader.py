@@ -33,42 +33,52 @@ class Lease:
         self._identity = identity
         self._seconds = seconds
         self._seen: tuple[str, float] = ("", 0.0)  # last resourceVersion of another's Lease, and when we first saw it
-        self.held = False
+        self._until = 0.0  # monotonic; when we stop counting on it, well before another may take it
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours for certain: renewed within two thirds of its life."""
+        return time.monotonic() < self._until
+
+    def check(self) -> None:
+        """Raises LeaseLost: for a process that was asleep and wakes up beside its successor."""
+        if not self.held:
+            raise LeaseLost(f"the lease {self._namespace}/{self._name} was not renewed in time")
 
     async def acquire(self) -> None:
-        """Return as soon as the Lease is ours."""
-        while not await self._try():
+        """Return as soon as the Lease is ours. Whoever calls it runs `hold` from then on."""
+        while not await self._try(self._seconds / 3):
             await asyncio.sleep(self._seconds / 10)
-        self.held = True
         log.info("leading", extra={"identity": self._identity})
 
     async def hold(self) -> None:
         """Renew until that fails for two thirds of the Lease's life; then raise LeaseLost. Never returns."""
-        renewed = time.monotonic()
-        while True:
-            await asyncio.sleep(self._seconds / 6)
-            started = time.monotonic()
-            if await self._try():
-                renewed = started
-            elif time.monotonic() - renewed > self._seconds * 2 / 3:
-                self.held = False
-                raise LeaseLost(f"could not renew the lease {self._namespace}/{self._name}")
+        while self.held:
+            await asyncio.sleep(min(self._seconds / 6, self._left()))
+            await self._try(min(self._seconds / 3, self._left()))
+        self.check()
 
     async def release(self) -> None:
         """Let the next candidate have it at once."""
         if not self.held:
             return
-        self.held = False
+        self._until = 0.0
         lease = await self._cluster.get(LEASES, self._namespace, self._name)
         if lease and lease["spec"].get("holderIdentity") == self._identity:
             lease["spec"] = _spec("", 1, lease["spec"])
             await self._cluster.replace(LEASES, lease)
 
-    async def _try(self) -> bool:
-        """Take or renew the Lease; False when it is another's or the API server does not answer."""
+    def _left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    async def _try(self, seconds: float) -> bool:
+        """Take or renew the Lease; False when it is another's or the API server does not answer in so many seconds."""
+        started = time.monotonic()
         try:
-            async with asyncio.timeout(self._seconds / 3):
-                return await self._take()
+            async with asyncio.timeout(seconds):
+                taken = await self._take()
+            self._until = started + self._seconds * 2 / 3 if taken else 0.0
+            return taken
         except ApiError as error:
             if not (error.conflict or error.already_exists):
                 log.warning("lease: %s", error)

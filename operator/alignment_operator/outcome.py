@@ -51,9 +51,9 @@ def of(observed: Observed, now: datetime) -> Outcome | None:
     if job is None:
         return None
     if complete := job.condition("Complete"):
-        return _success(job, observed.own_pods, complete, now)
+        return _success(job, observed, complete, now)
     if failed := job.condition("Failed"):
-        return _failure(job, observed.own_pods, failed, now)
+        return _failure(job, observed, failed, now)
     return None
 
 
@@ -90,9 +90,9 @@ def _sentence(pod: PodView, kind: FailureClass) -> str:
     )
 
 
-def _success(job: JobView, pods: tuple[PodView, ...], condition: Condition, now: datetime) -> Outcome | None:
-    first = next((pod for pod in pods if pod.index == 0 and pod.phase == "Succeeded"), None)
-    if first is None and _pods_may_follow(condition, now):
+def _success(job: JobView, observed: Observed, condition: Condition, now: datetime) -> Outcome | None:
+    first = next((pod for pod in observed.own_pods if pod.index == 0 and pod.phase == "Succeeded"), None)
+    if first is None and _pods_may_follow(observed, condition, now):
         return None
     time, said = job.completion_time or condition.time, message_of(first)
     if said is None or said.get("outcome") not in SUCCESS:
@@ -104,13 +104,14 @@ def _success(job: JobView, pods: tuple[PodView, ...], condition: Condition, now:
     return Outcome(time, str(said["outcome"]), message, said)
 
 
-def _failure(job: JobView, pods: tuple[PodView, ...], condition: Condition, now: datetime) -> Outcome | None:
+def _failure(job: JobView, observed: Observed, condition: Condition, now: datetime) -> Outcome | None:
+    pods = observed.own_pods
     if condition.reason == "DeadlineExceeded":
         kind = CLASSES["Deadline"]
         message = f"Run {job.run} was active longer than spec.activeDeadlineSeconds ({job.active_deadline_seconds} s)."
         return _failed(condition, Failure(kind, message, kind.cure), message_of(_latest(pods)))
     pod = culprit(pods, condition.reason)
-    if pod is None and _pods_may_follow(condition, now):
+    if pod is None and _pods_may_follow(observed, condition, now):
         return None
     if pod is None:
         return _failed(condition, _without_pods(job, condition))
@@ -159,7 +160,10 @@ def _ended_at(pod: PodView) -> float:
     return time.timestamp() if time else 0.0
 
 
-def _pods_may_follow(condition: Condition, now: datetime) -> bool:
+def _pods_may_follow(observed: Observed, condition: Condition, now: datetime) -> bool:
+    """By how long we have known of the end, where that is known: the Job controller's clock is not ours."""
+    if observed.ended_for is not None:
+        return observed.ended_for < PODS_FOLLOW
     return condition.time is not None and now - condition.time < PODS_FOLLOW
 
 

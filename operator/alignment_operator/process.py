@@ -12,16 +12,17 @@ import secrets
 import signal
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import kopf
 from aiohttp import web
 
 from . import handlers, probes
 from .certificates import Certificates
-from .cluster import Cluster, connect
+from .cluster import ApiError, Cluster, connect
 from .kueue import Workloads
 from .leader import Lease
 from .metrics import Metrics
@@ -37,6 +38,7 @@ from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
+RETRY_SECONDS = (0.5, 5.0)  # the first wait for an API server that does not answer, doubled up to the last
 
 
 class Process:
@@ -80,10 +82,10 @@ class Process:
     async def _prepare(self) -> list[asyncio.Task[None]]:
         """Probes, a full store, the progress endpoint; returns the tasks of the latter."""
         await self._serve(probes.routes(self._health, self._queue, self._metrics), self._settings.health_port)
-        await self._resync_once()
+        await _answered(self._resync_once)
         if not self._certificates:
             return []
-        await self._certificates.refresh()
+        await _answered(self._certificates.refresh)
         return [asyncio.create_task(self._certificates.keep(), name="certificates"), await self._serve_progress()]
 
     def _parts(self) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
@@ -113,17 +115,21 @@ class Process:
         """Wait for the Lease, then work as long as it is held."""
         await asyncio.to_thread(warm_up)
         await self._lease.acquire()
-        await self._resync_once()  # the last leader's writes may not have reached our watches yet
+        async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
+            group.create_task(self._lease.hold(), name="lease")
+            group.create_task(self._work(), name="workers")
+
+    async def _work(self) -> None:
+        await _answered(self._resync_once)  # the last leader's writes may not have reached our watches yet
         self._metrics.lead()
         self._health.leading = True
         for key in self._store.job_keys():
             self._queue.add(key)
         authority = self._certificates.authority if self._certificates else str
         told = self._metrics.transitions.written
-        reconciler = Reconciler(self._store, self._cluster, self._settings, authority, self._queue.add, told=told)
-        async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
-            group.create_task(self._lease.hold(), name="lease")
-            group.create_task(work(self._queue, reconciler, self._metrics, self._settings.workers), name="workers")
+        writer = self._cluster.guarded(self._lease.check)
+        reconciler = Reconciler(self._store, writer, self._settings, authority, self._queue.add, told=told)
+        await work(self._queue, reconciler, self._metrics, self._settings.workers)
 
     async def _resync_once(self) -> None:
         await self._resync.run()
@@ -188,6 +194,25 @@ async def run(settings: Settings, kubeconfig: str | None, bind: str) -> None:
     """Log in and run one process."""
     cluster = await connect(kubeconfig)
     await Process(settings, cluster, kubeconfig, bind).run()
+
+
+async def _answered(call: Callable[[], Awaitable[None]]) -> None:
+    """Call again until the API server answers: to end would only bring the kubelet's back-off, which grows to minutes.
+
+    Raises ApiError for an answer that will stay the same.
+    """
+    wait, longest = RETRY_SECONDS
+    while True:
+        try:
+            return await call()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            log.warning("the API server does not answer", extra={"error": repr(error), "again": wait})
+        except ApiError as error:
+            if not error.passing:
+                raise
+            log.warning("the API server cannot answer", extra={"error": str(error), "again": wait})
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, longest)
 
 
 def _identity() -> str:

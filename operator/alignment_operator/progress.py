@@ -127,7 +127,8 @@ class Reports:
         if report.alignment.phase != self._last(key, run).get("phase"):
             wait /= 4
         last = parse_time(self._last(key, run).get("lastReportTime"))
-        due = max(now, last + wait) if last else now
+        # the replica that wrote last may have a clock that is ahead of ours
+        due = min(max(now, last + wait), now + wait) if last else now
         earlier = self._pending.get(key)
         if earlier and earlier.run == run:
             due = min(due, earlier.due)  # a stream of reports must not push the write away

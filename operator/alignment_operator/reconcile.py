@@ -18,7 +18,8 @@ from .api import validation
 from .api.alignmentjob import AlignmentJob
 from .api.constants import API_VERSION, KIND
 from .children import Children, NotYet
-from .cluster import Cluster
+from .cluster import ApiError, Cluster
+from .ends import Ends
 from .problems import SpecProblem
 from .resources import ALIGNMENT_JOBS, CLAIMS, JOBS, WORKLOADS, Resource
 from .runs import Decision, decide
@@ -54,6 +55,7 @@ class Reconciler:
         self._refused: dict[
             Key, tuple[int, datetime, SpecProblem]
         ] = {}  # generation that the API server refused, and when
+        self._ends = Ends()
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring the cluster closer to the AlignmentJob; returns the seconds to the next look (None: the next event).
@@ -63,9 +65,10 @@ class Reconciler:
         obj = self._store.job(key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self._refused.pop(key, None)
+            self._ends.forget(key)
             return None
         job, problem = read(obj)
-        observed = self._store.observe(key, job.metadata.uid, job.status.run or 0)
+        observed = self._ends.marked(key, self._store.observe(key, job.metadata.uid, job.status.run or 1))
         if stuck := obstacles.awaiting_volumes(observed, self._now()):
             observed = replace(observed, pod_events=await events.about_pods(self._cluster, stuck))
         decision = self._decide(key, job, observed, problem)
@@ -114,13 +117,22 @@ class Reconciler:
         if changes := _changes(obj.get("status") or {}, result):
             metadata = {name: obj["metadata"][name] for name in ("resourceVersion", "uid")}
             patch = {"metadata": metadata, "status": changes}
-            written = await self._cluster.patch(ALIGNMENT_JOBS, key.namespace, key.name, patch, "status")
+            written = await self._write_status(obj, patch)
             self._keep(ALIGNMENT_JOBS, written)
             self._told(obj, written.get("status") or {})
             log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
             await events.emit(self._cluster, obj, result.events)
         self._store.counted(key, observed.gone)
         return result
+
+    async def _write_status(self, obj: Object, patch: Object) -> Object:
+        meta = obj["metadata"]
+        try:
+            return await self._cluster.patch(ALIGNMENT_JOBS, meta["namespace"], meta["name"], patch, "status")
+        except ApiError as error:
+            if error.not_found:  # its DELETED event was missed
+                self._store.drop(ALIGNMENT_JOBS, obj)
+            raise
 
     async def _start(self, key: Key, observed: Observed, decision: Decision) -> float | None:
         """Make the run's children; of one that started before only if the AlignmentJob, read live, still says so."""
@@ -154,6 +166,8 @@ class Reconciler:
         """Whether the store has the AlignmentJob as it is now; else it has after this."""
         known, live = self._store.job(key), await self._cluster.get(ALIGNMENT_JOBS, *key)
         if live is None:
+            if known:
+                self._store.drop(ALIGNMENT_JOBS, known)
             return False
         self._store.put(ALIGNMENT_JOBS, live)
         return known is not None and known["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]

@@ -14,6 +14,7 @@ import jwt
 from .cluster import Cluster
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")  # never "none" or HMAC
+LEEWAY_SECONDS = 60.0  # clocks of machines differ; Kubernetes allows its own tokens as much
 REFETCH_SECONDS = 10.0  # a stranger's tokens must not make us ask the API server each time
 
 
@@ -71,6 +72,7 @@ class Tokens:
                 algorithms=ALGORITHMS,
                 audience=self._audience,
                 issuer=self._keys.issuer,
+                leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "aud", "iss"]},
             )
         except jwt.InvalidTokenError as error:

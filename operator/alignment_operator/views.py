@@ -219,6 +219,7 @@ class Observed:
     upstream: UpstreamView | None = None
     workload: WorkloadView | None = None
     kueue: Kueue = Kueue.UNKNOWN
+    ended_for: timedelta | None = None  # since when this process knows that the Job has ended, by its own clock
 
     @property
     def own_pods(self) -> tuple[PodView, ...]:

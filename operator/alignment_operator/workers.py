@@ -8,6 +8,7 @@ import aiohttp
 
 from . import logs
 from .cluster import ApiError
+from .leader import LeaseLost
 from .metrics import Metrics
 from .reconcile import Reconciler
 from .store import Key
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 async def work(queue: WorkQueue[Key], reconciler: Reconciler, metrics: Metrics, count: int) -> None:
-    """Run so many workers until the queue is shut down. An error of one key is that key's affair."""
+    """Run so many workers until the queue is shut down. An error of one key is that key's affair. Raises LeaseLost."""
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
             group.create_task(_worker(queue, reconciler, metrics))
@@ -57,6 +58,8 @@ async def _once(queue: WorkQueue[Key], reconciler: Reconciler, metrics: Metrics,
         metrics.retries.inc()
         log.warning("reconcile: no answer", extra={**job, "error": repr(error), "again": delay})
         return "error"
+    except LeaseLost:  # the process ends
+        raise
     except Exception:
         delay = queue.add_failed(key)
         metrics.retries.inc()

@@ -190,6 +190,37 @@ def test_a_view_that_is_old_makes_no_job():
     assert not cluster.of("Job")
 
 
+def test_a_job_made_again_under_its_name_waits_for_the_pods_of_the_one_before():
+    """They may outlive their Job by their whole grace, and write the same folder."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    labels = {"alignment-operator.io/job": "demo", "alignment-operator.io/run": "1"}
+    metadata = {"namespace": "team", "name": "demo-r1-0-abcde", "labels": labels}
+    pod = cluster.put({"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Running"}})
+    asyncio.run(settle(cluster))
+    assert not cluster.of("Job")
+    assert "demo-r1-0-abcde" in json.dumps(cluster.of("AlignmentJob")[0]["status"]["conditions"])
+    cluster.put({**pod, "status": {"phase": "Failed"}})
+    asyncio.run(settle(cluster))
+    assert [job["metadata"]["name"] for job in cluster.of("Job")] == ["demo-r1"]
+
+
+def test_an_alignment_job_whose_deletion_was_missed_is_forgotten_when_its_job_is_gone():
+    """Its watch may have been broken; to ask for it again and again would find nothing else."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    store = Store()
+    store.put(ALIGNMENT_JOBS, cluster.objects.pop(("AlignmentJob", "team", "demo")))
+    cluster.objects.clear()
+    reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", lambda key: None, lambda: NOW)  # type: ignore[arg-type]
+    for _ in range(2):
+        with contextlib.suppress(ApiError):
+            again = asyncio.run(reconciler.reconcile(KEY))
+    assert again is None
+    assert store.job(KEY) is None
+
+
 @pytest.mark.parametrize(
     ("spec", "mode", "reason", "word"),
     [

@@ -40,7 +40,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 30), help="default: a new one")
     parser.add_argument("--brief", action="store_true", help="the form that runs in `make test`")
-    parser.add_argument("--seconds", type=float, help="of faults; default: 900, brief 48")
+    parser.add_argument("--seconds", type=float, help="of faults; default: 900, brief 58")
     parser.add_argument("--jobs", type=int, help="default: 200, brief 30")
     parser.add_argument("--folder", type=Path, help="for logs and state; default: a new one under /tmp")
     parser.add_argument("--plan", action="store_true", help="print the faults of the seed, and do nothing")

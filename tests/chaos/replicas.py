@@ -104,8 +104,15 @@ class Replica:
         command += [f"--progress-port={self._progress_port}", f"--progress-url={self.progress_url}"]
         environment = os.environ | {"POD_NAME": self.name}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, env=environment, preexec_fn=_ignore_clock_signal
+            )
 
     def _signal(self, number: int) -> None:
         if self._process and self._process.poll() is None:
             self._process.send_signal(number)
+
+
+def _ignore_clock_signal() -> None:
+    """A process that has just begun does not know it yet; it reads its clock's file anyway."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

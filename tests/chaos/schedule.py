@@ -38,11 +38,13 @@ class Pace:
     pause: float
     storm: tuple[float, float]
     gap: tuple[float, float]
+    recover: float  # after a leader was lost, before the next fault: where all is short, replicas would never be up
+    calm: float  # without an outage before the end: Kubernetes' own controllers take as long to find back
     victims: int  # children deleted, or statuses overwritten, at a time
 
 
-LONG = Pace(outage=60, pause=40, storm=(15, 35), gap=(3, 14), victims=6)
-SHORT = Pace(outage=8, pause=8, storm=(3, 5), gap=(0.3, 1.2), victims=3)
+LONG = Pace(outage=60, pause=40, storm=(15, 35), gap=(3, 14), recover=0, calm=90, victims=6)
+SHORT = Pace(outage=8, pause=7, storm=(4, 6), gap=(0.3, 0.9), recover=4, calm=20, victims=3)
 
 Maker = Callable[[random.Random, Pace], tuple[float, dict[str, Any]]]
 
@@ -110,6 +112,7 @@ KINDS: dict[str, Maker] = {
 }
 # They take the stage alone: what else would happen meanwhile could not be seen, or not be done.
 ALONE = frozenset(("stop_api_server", "restart_etcd"))
+LEADERLESS = frozenset(("kill_leader", "kill_all", "pause_leader", "partition"))
 
 
 def schedule(seed: int, seconds: float, pace: Pace = LONG) -> list[Fault]:
@@ -118,24 +121,35 @@ def schedule(seed: int, seconds: float, pace: Pace = LONG) -> list[Fault]:
     The first fault of each kind comes before any kind's second; those of one kind do not overlap.
     """
     chance = random.Random(seed)
-    kinds, faults, now, free = _deck(chance), [], 0.0, 0.0
+    faults: list[Fault] = []
+    now = free = 0.0
     busy: dict[str, float] = {}
-    while True:
-        now += chance.uniform(*pace.gap)
-        kind = next(kinds)
+    for kind in _deck(chance):
+        now = max(now + chance.uniform(*pace.gap), free, busy.get(kind, 0.0))
         lasting, arguments = KINDS[kind](chance, pace)
-        now = max(now, free, busy.get(kind, 0.0))
         if kind in ALONE:
             now = max(now, *(fault.end for fault in faults), 0.0)
         fault = Fault(round(now, 1), kind, round(lasting, 1), arguments)
-        if fault.end > seconds:
-            return faults
+        if fault.at > seconds:
+            break
+        if fault.end > seconds - (pace.calm if kind in ALONE else 0):
+            continue
         faults.append(fault)
         busy[kind] = fault.end
-        free = fault.end + 1 if kind in ALONE else free
+        free = _free(fault, pace, free)
+    return faults
+
+
+def _free(fault: Fault, pace: Pace, free: float) -> float:
+    """When the next fault may begin at the earliest."""
+    if fault.kind in ALONE:
+        return fault.end + 1
+    return fault.at + pace.recover if fault.kind in LEADERLESS else free
 
 
 def _deck(chance: random.Random) -> Iterator[str]:
-    """Every kind in random order, again and again."""
+    """Every kind in random order, again and again; outages come soon in the first round."""
+    places = {kind: chance.random() * (0.4 if kind in ALONE else 1.0) for kind in sorted(KINDS)}
+    yield from sorted(places, key=places.__getitem__)
     while True:
         yield from chance.sample(sorted(KINDS), len(KINDS))

@@ -47,7 +47,7 @@ class Scale:
 
 
 FULL = Scale(seconds=900, jobs=200, pace=LONG, lease_seconds=15, settle=240)
-BRIEF = Scale(seconds=58, jobs=30, pace=SHORT, lease_seconds=4, settle=180)
+BRIEF = Scale(seconds=58, jobs=30, pace=SHORT, lease_seconds=6, settle=180)
 
 
 @dataclass

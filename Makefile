@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e bench-train survival
+	integration chart e2e bench-train survival chaos
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -41,7 +41,7 @@ check-images:  ## run both images as a restricted pod would, without a cluster
 
 tools:  ## the servers and clients that the tests use, into .cluster/bin
 	python3 -m dev.cluster build helm helm-unittest kubeconform kubectl etcd kube-apiserver \
-		kube-controller-manager kustomize-controller flux-health argocd-lua
+		kube-controller-manager kube-scheduler kwok kustomize-controller flux-health argocd-lua
 	python3 -m dev.cluster install prometheus
 
 setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from uv.lock
@@ -62,6 +62,9 @@ bench-train: setup  ## our trainer beside `trl dpo` on the same recipes: speed, 
 
 survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losses against an undisturbed run's (docs/survival.md)
 	$(PYTHON) -m bench.survival $(ARGS)
+
+chaos: setup tools  ## two replicas, 200 jobs, 15 minutes of faults; rules checked in the audit log (docs/faults.md; ARGS='--seed 7')
+	$(PYTHON) -m tests.chaos $(ARGS)
 
 # --- the tree
 

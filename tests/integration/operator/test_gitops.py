@@ -1,0 +1,272 @@
+"""An AlignmentJob as GitOps tools keep it: applied again and again from one manifest, and judged by its status.
+
+The Job controller and the garbage collector are Kubernetes' own; the tests play the kubelet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, JOBS
+from tests.integration.apiserver import ApiServer
+from tests.integration.gitops import engines
+from tests.integration.operator.conftest import Operator, World, condition
+from tests.integration.operator.controllers import controller_manager, pod_of, pods_of, seen
+from tests.integration.operator.test_life import RESULT
+from tests.integration.operator.test_progress import Trainer, report
+
+Object = dict[str, Any]
+# What kstatus is to say of each phase; of Running it depends on whether the pods run or the end is being read.
+KSTATUS = {
+    "Pending": "InProgress",
+    "Starting": "InProgress",
+    "Suspended": "Current",
+    "Complete": "Current",
+    "Failed": "Failed",
+    "Refused": "Failed",
+}
+
+# No admission plugin of this API server gives pods an account, and the Job controller could not make them without.
+ACCOUNT = {"spec": {"serviceAccountName": "default"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def controllers(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with controller_manager(apiserver, tmp_path_factory.mktemp("controllers")):
+        yield
+
+
+class Kept(World):
+    """A job whose manifest is a file; `how` are the arguments of `kubectl apply` and `kubectl diff`."""
+
+    def __init__(self, world: World, server: ApiServer, folder: Path, name: str, how: tuple[str, ...] = ()) -> None:
+        super().__init__(world.cluster, world.namespace, name)
+        self.server, self.file, self.how = server, folder / f"{name}.json", how
+        self.spec: Object = {
+            "model": {"modelNameOrPath": "/models/tiny"},
+            "dataset": {"datasetName": "/data/pairs"},
+            "dpo": {"beta": 0.1},
+            "training": {"learningRate": 5e-7, "lrSchedulerKwargs": {}},
+            "gpusPerNode": 0,
+            "output": {"volume": {"persistentVolumeClaim": {"claimName": "out"}}},
+            "podTemplate": ACCOUNT,
+        }
+
+    def write(self, **spec: Any) -> None:
+        """Change the manifest; None takes a field away."""
+        self.spec = {name: value for name, value in {**self.spec, **spec}.items() if value is not None}
+        metadata = {"namespace": self.namespace, "name": self.name}
+        manifest = {"apiVersion": ALIGNMENT_JOBS.api, "kind": ALIGNMENT_JOBS.kind, "metadata": metadata}
+        self.file.write_text(json.dumps({**manifest, "spec": self.spec}))
+
+    def sync(self, **spec: Any) -> str:
+        """Change the manifest and apply it; returns what kubectl says."""
+        self.write(**spec)
+        return self.server.kubectl("apply", "-f", str(self.file), *self.how).stdout
+
+    def diff(self) -> str:
+        """What `kubectl diff` prints; empty when a sync would change nothing."""
+        done = self.server.kubectl("diff", "-f", str(self.file), *self.how, check=False)
+        assert done.returncode in (0, 1), done.stderr
+        assert bool(done.returncode) == bool(done.stdout)
+        return done.stdout
+
+    async def reaches(self, phase: str, run: int = 1) -> Object:
+        """Wait for this phase of this run; then nothing is left to sync."""
+        job = await self.until(
+            lambda o: (
+                (o["status"]["phase"], o["status"].get("run", 0), o["status"]["observedGeneration"])
+                == (phase, run, o["metadata"]["generation"])
+            )
+        )
+        assert self.diff() == ""
+        return job
+
+    async def starts(self, run: int = 1) -> Object:
+        pod = await pod_of(self, run)
+        await self.runs(pod)
+        await self.reaches("Running", run)
+        return pod
+
+    async def completes(self, run: int = 1) -> None:
+        await self.ends(await self.starts(run), 0, json.dumps({**RESULT, "outcome": "Complete"}))
+        await self.reaches("Complete", run)
+
+
+@pytest.fixture(params=["client-side", "server-side"])
+def kept(request: pytest.FixtureRequest, shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path):
+    how = ("--server-side", "--field-manager=gitops") if request.param == "server-side" else ()
+    return Kept(world, apiserver, tmp_path, f"kept-{request.param}", how)
+
+
+def new(world: World, server: ApiServer, folder: Path, name: str) -> Kept:
+    return Kept(world, server, folder, name, ("--server-side", "--field-manager=gitops"))
+
+
+async def test_nothing_is_left_to_sync_at_any_point_of_a_life(kept: Kept) -> None:
+    async with seen(kept) as versions:
+        kept.sync()
+        await kept.starts()
+        kept.write(suspend=True)
+        assert "suspend" in kept.diff(), "a difference would be seen"
+        kept.sync()
+        await kept.reaches("Suspended")
+        kept.sync(suspend=None)
+        await kept.completes()
+        before = (await kept.get_job())["metadata"]["resourceVersion"]
+        kept.sync()
+        assert (await kept.get_job())["metadata"]["resourceVersion"] == before
+    story = "unseen Running unseen Suspended unseen Running Complete"
+    assert in_order(story.split(), phases(versions))
+    clean(versions)
+
+
+async def test_ttl_removes_the_job_and_its_pods_and_nothing_makes_them_again(
+    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+) -> None:
+    kept = new(world, apiserver, tmp_path, "cleaned")
+    kept.sync(ttlSecondsAfterFinished=1)
+    await kept.completes()
+    await kept.gone(JOBS, kept.child(1))
+    await until_none(kept, 1)
+    done = await kept.get_job()
+    assert (done["status"]["phase"], done["status"]["result"]["step"]) == ("Complete", RESULT["step"])
+    shared_operator.end()
+    shared_operator.start()
+    kept.sync()
+    kept.sync(ttlSecondsAfterFinished=2)  # a change that asks for no run
+    await kept.reaches("Complete")
+    await kept.quiet()
+    assert await kept.get(JOBS, kept.child(1)) is None
+    assert await kept.get(JOBS, kept.child(2)) is None
+
+
+async def test_a_new_token_is_a_new_run_with_or_without_another_spec_and_status_remembers(
+    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+) -> None:
+    kept = new(world, apiserver, tmp_path, "again")
+    async with seen(kept) as versions:
+        kept.sync(ttlSecondsAfterFinished=3600)  # so that a successor waits until the ended Job is removed
+        await kept.completes(1)
+        kept.sync(rerun="second")
+        await kept.completes(2)
+        kept.sync(rerun="third", dpo={"beta": 0.2})
+        await kept.completes(3)
+    status = (await kept.get_job())["status"]
+    assert (status["run"], status["rerun"]) == (3, "third")
+    history = [(entry["run"], entry.get("rerun"), entry["outcome"]) for entry in status["runs"]]
+    assert history == [(1, None, "Complete"), (2, "second", "Complete")]
+    betas = [
+        json.loads(line.split(":")[1]) for run in (2, 3) for line in await recipe(kept, run) if line.startswith("beta:")
+    ]
+    assert betas == [0.1, 0.2]
+    clean(versions)
+    ends = [flux.complete for obj, flux in zip(versions, engines.flux(versions), strict=True) if end_of_old_spec(obj)]
+    assert ends, "the end of a run was still told while its successor waited"
+    assert set(ends) == {"InProgress"}
+
+
+async def test_a_refused_and_a_failed_job_stop_who_waits_and_go_on_when_they_are_mended(
+    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+) -> None:
+    kept = new(world, apiserver, tmp_path, "mended")
+    async with seen(kept) as versions:
+        nonsense = [{"key": "a", "operator": "Nonsense"}]
+        kept.sync(podTemplate={"spec": {**ACCOUNT["spec"], "tolerations": nonsense}})
+        await kept.until(lambda o: o["status"]["phase"] == "Refused")
+        assert kept.diff() == ""
+        kept.sync(podTemplate=ACCOUNT)
+        await kept.ends(await kept.starts(), 65, '{"contractVersion": 1, "outcome": "Failed", "message": "no column"}')
+        await kept.reaches("Failed")
+        kept.sync(rerun="mended")
+        await kept.completes(2)
+    story = "unseen Refused unseen Running Failed unseen Running Complete"
+    assert in_order(story.split(), phases(versions))
+    clean(versions)
+
+
+async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
+    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+) -> None:
+    apiserver.kubectl("create", "serviceaccount", "default", f"-n={world.namespace}", check=False)
+    kept = new(world, apiserver, tmp_path, "reported")
+    kept.sync()
+    trainer = Trainer(shared_operator, kept, apiserver)
+    trainer.pod = await kept.starts()
+    trainer.ca = (await kept.get(CONFIG_MAPS, kept.child(1)))["data"]["ca.crt"]
+    token = trainer.token()
+    for step in range(1, 6):
+        reported, synced = await asyncio.gather(
+            trainer.post(report(step, ("Training", "Saving")[step % 2]), token=token),
+            asyncio.to_thread(kept.sync, backoffLimit=step),
+        )
+        assert (reported, "serverside-applied" in synced) == (200, True)
+    job = await kept.until(
+        lambda o: (
+            o["status"]["progress"]["step"] == 5 and o["status"]["observedGeneration"] == o["metadata"]["generation"]
+        )
+    )
+    assert (await kept.get(JOBS, kept.child(1)))["spec"]["backoffLimit"] == 5
+    assert owned_by("gitops", job) == {"f:spec"}
+    assert owned_by("alignment-operator", job) == owned_by("alignment-operator-progress", job) == {"f:status"}
+    with_status = {**json.loads(kept.file.read_text()), "status": {**job["status"], "phase": "Nonsense"}}
+    kept.file.write_text(json.dumps(with_status))
+    apiserver.kubectl("apply", "-f", str(kept.file), *kept.how)
+    assert (await kept.get_job())["status"]["phase"] == "Running"
+
+
+async def until_none(kept: Kept, run: int) -> None:
+    while await pods_of(kept, run):
+        await asyncio.sleep(0.1)
+
+
+async def recipe(kept: Kept, run: int) -> list[str]:
+    config = await kept.get(CONFIG_MAPS, kept.child(run))
+    assert config is not None
+    return list(config["data"]["recipe.yaml"].splitlines())
+
+
+def owned_by(manager: str, obj: Object) -> set[str]:
+    entries = [entry["fieldsV1"] for entry in obj["metadata"]["managedFields"] if entry["manager"] == manager]
+    return {name for fields in entries for name in fields}
+
+
+def end_of_old_spec(obj: Object) -> bool:
+    """It says that a run is complete, while spec.rerun asks for another one and the operator knows it."""
+    asked = obj["spec"].get("rerun") != obj["status"].get("rerun")
+    return phase(obj) != "unseen" and asked and condition(obj, "Complete").get("status") == "True"
+
+
+def phase(obj: Object) -> str:
+    """`unseen` while the operator has not looked at this generation."""
+    status = obj["status"]
+    return str(status["phase"]) if status["observedGeneration"] == obj["metadata"]["generation"] else "unseen"
+
+
+def phases(versions: list[Object]) -> list[str]:
+    return [name for name, _ in groupby(phase(obj) for obj in versions)]
+
+
+def in_order(story: list[str], told: list[str]) -> bool:
+    """Whether the story's phases come in this order; between them those that come and go (Pending, Starting)."""
+    rest = iter(told)
+    return all(name in rest for name in story)
+
+
+def clean(versions: list[Object]) -> None:
+    """kstatus' own words about every version, and its rules for conditions."""
+    for obj, flux in zip(versions, engines.flux(versions), strict=True):
+        running = "Current" if condition(obj, "Running").get("status") == "True" else "InProgress"
+        expected = {"unseen": "InProgress", "Running": running, **KSTATUS}[phase(obj)]
+        assert flux.kstatus == expected, json.dumps(obj["status"])
+        generations = [c["observedGeneration"] for c in obj["status"].get("conditions", ())]
+        assert max(generations, default=-1) <= obj["status"]["observedGeneration"] <= obj["metadata"]["generation"]
+        abnormal = [c for c in obj["status"].get("conditions", ()) if c["type"] in ("Reconciling", "Stalled")]
+        assert [c["status"] for c in abnormal] in ([], ["True"])

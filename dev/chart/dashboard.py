@@ -54,7 +54,6 @@ def _choice(name: str, label: str, query: str) -> Json:
         "type": "query",
         "datasource": SOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,
         "sort": 1,
         "multi": True,

@@ -64,8 +64,13 @@ def failure_of(pod: PodView) -> Failure:
     end = pod.terminated
     code = end.exit_code if end else None
     if said and said.get("class", kind.name) == kind.name:
-        return Failure(kind, said["message"], said.get("cure") or kind.cure, code)
+        return Failure(kind, _closed(said["message"]), said.get("cure") or kind.cure, code)
     return Failure(kind, _sentence(pod, kind), kind.cure, code)
+
+
+def _closed(message: str) -> str:
+    """With a full stop: what another program said is told as a sentence, and others follow it."""
+    return message if message.rstrip().endswith((".", "!", "?")) else f"{message.rstrip()}."
 
 
 def _class(pod: PodView, said: Mapping[str, Any] | None) -> FailureClass:

@@ -129,8 +129,10 @@ def _device(link: BaseException, _: BaseException) -> TrainerError | None:
 
 def _disk(link: BaseException, _: BaseException) -> TrainerError | None:
     full = isinstance(link, OSError) and link.errno in _DISK_ERRNOS
-    if full or re.search(_DISK, str(link), re.I):
+    if full:
         return exits.StorageError(_say(link), STORAGE_CURE)
+    if re.search(_DISK, str(link), re.I):  # torch's archive writer says where in its own source it gave up
+        return exits.StorageError(f"A file could not be read or written: {_say(link)}", STORAGE_CURE)
     return None
 
 

@@ -80,6 +80,13 @@ def test_the_trainers_words_and_cure_are_the_users() -> None:
     assert (failure["message"], failure["cure"]) == ("Column `chosen` is missing.", "Rename it in spec.dataset.")
 
 
+def test_what_follows_another_programs_words_begins_a_new_sentence() -> None:
+    words = {"class": "StorageError", "message": "[enforce fail] . unexpected pos 473536 vs 473424"}
+    pod = failed_with(74, said("Failed", 74, **words))
+    failure = ended(Job().failed("BackoffLimitExceeded"), pod).status["failure"]
+    assert failure["message"].startswith("[enforce fail] . unexpected pos 473536 vs 473424. It was the last of 1")
+
+
 def test_without_the_trainers_cure_the_class_has_one() -> None:
     message = said("Failed", 65, **{"class": "DataError", "message": "No rows."})
     failure = ended(Job().failed("PodFailurePolicy"), failed_with(65, message)).status["failure"]

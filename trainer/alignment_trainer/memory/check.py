@@ -96,7 +96,8 @@ def said(chosen: Sequence[Change]) -> str:
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"
+    """In MiB what would be none or a few tenths of a GiB."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB // 2 else f"{size / 2**20:.1f} MiB"
 
 
 def _say(text: str) -> None:

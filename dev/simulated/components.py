@@ -92,7 +92,6 @@ def api_server(layout: Layout, bodies: tuple[str, ...] | None) -> list[str]:
         # Nodes are born with a taint that a controller takes away which does not run here.
         "disable-admission-plugins": "TaintNodesByCondition",
         "shutdown-delay-duration": "0s",
-        "profiling": "false",
     }
     if bodies is not None:
         policy = layout.folder / "audit-policy.json"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
 
+from tests.integration.apiserver import ApiServer
 from tests.integration.gitops import engines
 from tests.integration.gitops.states import every_state
 
@@ -75,3 +77,19 @@ def test_argo_cd_shows_the_sentence_that_says_what_to_do() -> None:
         assert shown.message in sentences or EXPECTED[name] is UNSEEN, name
     (failed,) = engines.argo([states["failed"]])
     assert states["failed"]["status"]["failure"]["message"] in failed.message
+
+
+def test_kubectl_wait_takes_no_end_of_an_older_spec(apiserver: ApiServer, namespace: str) -> None:
+    states, about = every_state(), ["-n", namespace, "alignmentjob", "demo"]
+    obj = {**states["complete"], "metadata": {"name": "demo", "namespace": namespace}}
+    apiserver.kubectl("create", "-f", "-", input=json.dumps(obj))
+    assert waited(apiserver, states["complete"], about)
+    apiserver.kubectl("patch", *about, "--type=merge", "-p", '{"spec":{"rerun":"b"}}')
+    assert not waited(apiserver, states["rerun-waits-for-another-job"], about)
+
+
+def waited(apiserver: ApiServer, state: dict, about: list[str]) -> bool:
+    """Whether `kubectl wait --for=condition=Complete` is content with this status."""
+    status = json.dumps({"status": state["status"]})
+    apiserver.kubectl("patch", *about, "--subresource=status", "--type=merge", "-p", status)
+    return apiserver.kubectl("wait", *about, "--for=condition=Complete", "--timeout=1s", check=False).returncode == 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from alignment_operator.reconcile import merge_diff
 from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, JOBS
 from tests.integration.apiserver import ApiServer
 from tests.integration.gitops import engines
@@ -220,6 +221,45 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
     kept.file.write_text(json.dumps(with_status))
     apiserver.kubectl("apply", "-f", str(kept.file), *kept.how)
     assert (await kept.get_job())["status"]["phase"] == "Running"
+
+
+async def test_argo_cds_actions_do_what_they_say_and_a_sync_leaves_them(
+    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+) -> None:
+    kept = new(world, apiserver, tmp_path, "clicked")
+    kept.how += ("--force-conflicts",)  # as Argo CD's ServerSideApply=true does
+    kept.sync()
+    await kept.starts()
+    await act(kept, "suspend")
+    await kept.reaches("Suspended")
+    await act(kept, "resume")
+    await kept.completes()
+    await act(kept, "rerun")
+    await kept.completes(2)
+    kept.sync()
+    assert (await kept.quiet(), (await kept.get_job())["status"]["run"]) == (await act(kept, "rerun"), 2)
+    await kept.completes(3)
+    kept.sync(rerun="of git")
+    await kept.completes(4)
+    (shown,) = engines.argo([await kept.get_job()])
+    assert (shown.health, shown.actions) == ("Healthy", ())
+
+
+async def act(kept: Kept, action: str) -> str:
+    """Run an action as Argo CD's server does: its result is sent as a merge patch; returns the version before."""
+    obj = await kept.get_job()
+    (shown,) = engines.argo([obj], action)
+    assert action in shown.actions
+    patch = [
+        "patch",
+        "alignmentjob",
+        kept.name,
+        f"-n={kept.namespace}",
+        "--type=merge",
+        "--field-manager=argocd-server",
+    ]
+    kept.server.kubectl(*patch, "-p", json.dumps(merge_diff(obj, shown.result)))
+    return str(obj["metadata"]["resourceVersion"])
 
 
 async def until_none(kept: Kept, run: int) -> None:

@@ -75,7 +75,17 @@ OPTIONAL = (
     Tool("kubeconform", "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
     Tool("helm-unittest", "helm-unittest", "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"),
     Tool("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+    Tool("kube-network-policies", "kube-network-policies", "sigs.k8s.io/kube-network-policies/cmd"),
     Tool("kueue", "kueue", "sigs.k8s.io/kueue/cmd/kueue"),
+    Tool(
+        "trainer-controller-manager",
+        "kubeflow-trainer",
+        "github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager",
+    ),
+    Tool("jobset", "kubeflow-trainer", "sigs.k8s.io/jobset"),
+    Tool("argocd-lua", "argocd-lua", "."),
+    Tool("kustomize-controller", "kustomize-controller", "github.com/fluxcd/kustomize-controller"),
+    Tool("flux-health", "kustomize-controller", "."),
 )
 
 BY_NAME = {tool.name: tool for tool in CORE + OPTIONAL}

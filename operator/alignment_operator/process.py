@@ -38,6 +38,8 @@ from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
+IDLE_SECONDS = 10.0  # a connection without a request is closed then; aiohttp's own default is an hour
+LINGERING_SECONDS = 2.0  # for the rest of a body that is answered before its end
 RETRY_SECONDS = (0.5, 5.0)  # the first wait for an API server that does not answer, doubled up to the last
 
 
@@ -156,7 +158,10 @@ class Process:
         return asyncio.create_task(reports.write_forever(), name="progress")
 
     async def _serve(self, app: web.Application, port: int, context: ssl.SSLContext | None = None) -> None:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        patience: dict[str, Any] = {"keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGERING_SECONDS}
+        # what a body says of its own coding is not believed: nothing small grows large here
+        patience["auto_decompress"] = False
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, **patience)
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, self._bind, port, ssl_context=context, shutdown_timeout=1).start()

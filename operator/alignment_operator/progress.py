@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 PATH = "/v1/namespaces/{namespace}/alignmentjobs/{name}/runs/{run:[0-9]{1,9}}/progress"
 RETRY = timedelta(seconds=2)
 FLUSH_SECONDS = 1.0
+BODY_SECONDS = 5.0  # a report is a few kilobytes: who takes longer to send it holds a connection for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Reports:
         with logs.about(key):
             await self._admit(request, key, run)
         try:
-            report = Report.model_validate_json(await request.read())
+            report = Report.model_validate_json(await _body(request))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             text = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
@@ -111,11 +112,17 @@ class Reports:
         except (ApiError, TimeoutError, aiohttp.ClientError) as error:
             log.warning("progress: keys cannot be fetched", extra={"error": repr(error)})
             raise web.HTTPServiceUnavailable(text="the API server's keys cannot be fetched now") from error
-        known = self._store.pod(key, pod.pod_uid)
-        if pod.namespace != key.namespace or known is None or known.run != run:
+        if pod.namespace != key.namespace or not self._is_of_run(key, pod.pod_uid, run):
             raise web.HTTPForbidden(text="not a pod of this run")
         if not self._open(key, run):
             raise web.HTTPGone(text="this run is over")
+
+    def _is_of_run(self, key: Key, pod_uid: str, run: int) -> bool:
+        """Whether the pod is of the Job that this very AlignmentJob has now: names and labels outlive the deleted."""
+        obj, pod, child = self._store.job(key), self._store.pod(key, pod_uid), self._store.child(key, run)
+        if obj is None or pod is None or child is None:
+            return False
+        return pod.run == run and pod.job_uid == child.uid and child.owner_uid == obj["metadata"]["uid"]
 
     def _open(self, key: Key, run: int) -> bool:
         """Whether reports of this run are still wanted."""
@@ -175,6 +182,16 @@ class Reports:
         retry = Pending(pending.run, pending.report, pending.received, _now() + delay)
         self._pending.setdefault(key, retry)
         self._arrived.set()
+
+
+async def _body(request: web.Request) -> bytes:
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise web.HTTPUnsupportedMediaType(text="a report is sent as it is, without a Content-Encoding")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text=f"the report was not sent in {BODY_SECONDS:g} s") from error
 
 
 def _now() -> datetime:

@@ -69,6 +69,8 @@ def _is_news(kind: ConditionType, fact: Fact, old: Condition | None) -> bool:
         return False
     if fact.reason == Reason.NOT_SUSPENDED:
         return old is not None and old.status == "True"
+    if kind is ConditionType.RUNNING and fact.true:  # after `Created` it is no news: only the end of an obstacle is
+        return old is not None and old.status != "True" and old.reason not in QUIET
     if fact.reason in QUIET:
         return False
     return old is None or old.status != str(fact.true) or old.reason != fact.reason

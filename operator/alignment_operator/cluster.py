@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from .resources import Resource
@@ -22,7 +24,8 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 PAGE = 500  # objects of one LIST page: bounds the memory that one answer takes
 TIMEOUT = 30.0  # seconds for one call
-WATCH_SECONDS = 600  # a watch that went silent ends then at the latest
+WATCH_SECONDS = 600  # a watch is renewed after so long
+WATCH_SILENCE = 150.0  # a bookmark comes each minute: a watch that is silent for longer is dead
 
 Object = dict[str, Any]
 
@@ -48,6 +51,11 @@ class ApiError(Exception):
         return self.status == 409 and self.reason != "AlreadyExists"
 
     @property
+    def expired(self) -> bool:
+        """The API server has forgotten the version that a watch was to begin at: LIST again."""
+        return self.status == 410
+
+    @property
     def refused(self) -> bool:
         """The object itself is at fault (invalid, or an admission plugin says no): trying again changes nothing."""
         return self.status in (400, 403, 422)
@@ -65,6 +73,8 @@ async def connect(kubeconfig: str | None = None) -> Cluster:
         await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
     else:
         config.load_incluster_config(client_configuration=configuration)
+    # Unless there is a proxy to be found in it, the environment is not looked through at each request, in a thread.
+    configuration.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies_environment())}
     return Cluster(client.ApiClient(configuration))
 
 
@@ -104,14 +114,18 @@ class Cluster:
             if not token:
                 return
 
-    async def watch(self, resource: Resource, namespace: str | None, version: str) -> AsyncIterator[Object]:
-        """Events since that resourceVersion, bookmarks included, until the server ends the stream.
+    async def watch(
+        self, resource: Resource, namespace: str | None, version: str, **query: str
+    ) -> AsyncIterator[Object]:
+        """Events since that resourceVersion (empty: everything there is comes first), bookmarks included.
 
-        Raises ApiError 410 when it no longer knows that version: LIST again.
+        Ends when the server ends the stream. Raises ApiError 410 (`expired`) when the server no longer knows that
+        version: LIST again.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-        query["timeoutSeconds"] = str(WATCH_SECONDS)
-        answer = await self._send("GET", resource.path(namespace), query=query, seconds=WATCH_SECONDS + TIMEOUT)
+        query |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        query |= {"resourceVersion": version} if version else {}
+        silence = aiohttp.ClientTimeout(total=WATCH_SECONDS + TIMEOUT, sock_read=WATCH_SILENCE)
+        answer = await self._send("GET", resource.path(namespace), query=query, limit=silence)
         response = answer.response  # of aiohttp, for reading line by line
         try:
             async for line in response.content:
@@ -186,7 +200,7 @@ class Cluster:
         body: Object | None = None,
         query: dict[str, str] | None = None,
         content_type: str | None = None,
-        seconds: float = TIMEOUT,
+        limit: aiohttp.ClientTimeout | float = TIMEOUT,
     ) -> Any:
         """The response, its body not read. Raises ApiError."""
         if method != "GET":
@@ -197,7 +211,7 @@ class Cluster:
             headers["Content-Type"] = content_type
         await self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
         url = self._api.configuration.host + quote(path) + ("?" + urlencode(query) if query else "")
-        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=seconds)
+        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=limit)
         if response.status >= 400:
             raise _error(response.status, await response.read())
         return response

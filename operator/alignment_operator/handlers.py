@@ -1,7 +1,7 @@
 """Every kopf decorator. A handler puts the object into the store and its keys into the queue, and nothing else.
 
 Only `on.event` handlers are used: they leave no trace on the object (no annotation, no finalizer) and need no retry,
-because the queue has one.
+because the queue has one. kopf watches the AlignmentJobs; their children come in by watches.py.
 """
 
 import logging
@@ -12,13 +12,10 @@ from typing import Any
 
 import kopf
 
-from .api.constants import JOB_LABEL
-from .resources import ALIGNMENT_JOBS, EVENTS, JOBS, PODS, Resource
+from .resources import ALIGNMENT_JOBS
 from .settings import Settings
 from .store import Key, Store
 from .workqueue import WorkQueue
-
-FAILED_CREATE = "involvedObject.kind=Job,reason=FailedCreate"
 
 
 class Backoffs:
@@ -32,17 +29,12 @@ def register(store: Store, queue: WorkQueue[Key], kubeconfig: str | None) -> kop
     """The handlers, on a registry of their own."""
     registry = kopf.OperatorRegistry()
 
-    def enqueue(keys: list[Key]) -> None:
-        for key in keys:
+    watched = ALIGNMENT_JOBS
+
+    @kopf.on.event(watched.group, watched.version, watched.plural, id=watched.plural, registry=registry)
+    async def _(event: Any, **_: Any) -> None:
+        for key in store.event(watched, event):
             queue.add(key)
-
-    def watch(resource: Resource) -> None:
-        @kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)
-        async def _(event: Any, **_: Any) -> None:
-            enqueue(store.event(resource, event))
-
-    for resource in (ALIGNMENT_JOBS, JOBS, PODS, EVENTS):
-        watch(resource)
 
     @kopf.on.login(registry=registry, id="login")
     async def _(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -56,20 +48,50 @@ def tuning(settings: Settings) -> kopf.OperatorSettings:
     tuned = kopf.OperatorSettings()
     tuned.scanning.disabled = True  # no watch of CRDs and namespaces: less RBAC
     tuned.posting.enabled = False  # events are ours, after the status write
-    ours = f"{JOB_LABEL}"
-    tuned.watching.label_selectors["batch", "v1", "jobs"] = ours
-    tuned.watching.label_selectors["", "v1", "pods"] = ours
-    tuned.watching.field_selectors["", "v1", "events"] = FAILED_CREATE
     tuned.watching.chunk_size = 500
     tuned.watching.server_timeout = 600  # a watch that went silent ends here at the latest
     tuned.networking.request_timeout = 30
     tuned.networking.connect_timeout = 10
     tuned.networking.error_backoffs = Backoffs()
     tuned.queueing.idle_timeout = 0.05
+    tuned.persistence.diffbase_storage = _NoDiff()
+    tuned.persistence.progress_storage = _NoProgress()
     tuned.queueing.exit_timeout = 0.5
     tuned.process.ultimate_exiting_timeout = None  # the process ends itself (process.py)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # else one line per handled event
     return tuned
+
+
+class _NoDiff(kopf.DiffBaseStorage):
+    """No handler asks what has changed: without this kopf copies every object at every event, half of its cost."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No handler is tried again by kopf, so there is nothing to remember of it."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 def _login(kubeconfig: str | None, **kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -33,13 +33,14 @@ from .resync import Resync
 from .settings import Settings
 from .store import Key, Store
 from .tokens import Keys, Tokens
+from .watches import Watches
 from .workers import work
 from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
-STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
 IDLE_SECONDS = 10.0  # a connection without a request is closed then; aiohttp's own default is an hour
 LINGERING_SECONDS = 2.0  # for the rest of a body that is answered before its end
+STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
 RETRY_SECONDS = (0.5, 5.0)  # the first wait for an API server that does not answer, doubled up to the last
 
 
@@ -55,6 +56,7 @@ class Process:
         self._health = Health(settings.resync_seconds)
         self._lease = Lease(cluster, settings.namespace, settings.lease_name, _identity(), settings.lease_seconds)
         self._resync = Resync(self._store, cluster, settings, self._metrics, self._queue.add)
+        self._watches = Watches(self._store, cluster, settings, self._resync, self._queue.add_after)
         self._workloads = Workloads(self._store, cluster, settings, self._queue.add)
         url = settings.progress.url
         secret = f"{settings.lease_name}-tls"
@@ -94,6 +96,7 @@ class Process:
         # kopf last: it takes every task that was made after its own for one of its own, and ends it when it stops.
         return (
             ("resync", self._resync_forever()),
+            ("children", self._watches.follow()),
             ("workloads", self._workloads.follow()),
             ("leader", self._lead()),
             ("watches", self._watch()),

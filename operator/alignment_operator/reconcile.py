@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from . import events, obstacles
 from .api import validation
 from .api.alignmentjob import AlignmentJob
-from .api.constants import API_VERSION, KIND
+from .api.constants import API_VERSION, KIND, ConditionType
 from .children import Children, NotYet
 from .cluster import ApiError, Cluster
 from .ends import Ends
@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 REFUSED_RETRY_SECONDS = 60.0  # a quota may be raised, an admission plugin may come back
+SETTLE_SECONDS = (
+    1.0  # after a write of ours: until then the cluster's answer has mostly come, which is looked at anyway
+)
+PASSING_SECONDS = 5.0  # what only says that something is on its way may wait so long for that to happen
+SILENT = {"jobUID", "startTime"}  # worth no write of their own
 NOT_YET_SECONDS = 2.0  # the predecessor of the same name is being collected
 
 
@@ -55,6 +60,7 @@ class Reconciler:
         self._refused: dict[
             Key, tuple[int, datetime, SpecProblem]
         ] = {}  # generation that the API server refused, and when
+        self._passing: dict[Key, datetime] = {}  # since when a passing change waits
         self._ends = Ends()
 
     async def reconcile(self, key: Key) -> float | None:
@@ -65,6 +71,7 @@ class Reconciler:
         obj = self._store.job(key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self._refused.pop(key, None)
+            self._passing.pop(key, None)
             self._ends.forget(key)
             return None
         job, problem = read(obj)
@@ -78,11 +85,21 @@ class Reconciler:
         if decision.new_run:  # what is known is of the run before
             observed = Observed(upstream=observed.upstream, before=(*observed.gone, *observed.pods))
         result = await self._report(key, obj, job, observed, decision)
+        try:
+            again = await self._act(key, observed, decision)
+        except Exception:
+            await events.emit(self._cluster, obj, result.events)
+            raise
+        await events.emit(self._cluster, obj, result.events)  # last: nobody waits for them
+        return _soonest(result.look_again, decision.look_again, again)
+
+    async def _act(self, key: Key, observed: Observed, decision: Decision) -> float | None:
+        """What follows the status write; returns the seconds to the next look (None: it does not ask for one)."""
         if decision.start:
             return await self._start(key, observed, decision)
         await self._patch(observed, decision)
         await self._delete(observed, decision)
-        return _soonest(result.look_again, decision.look_again)
+        return None
 
     async def _hindrance(self, obj: Object, job: AlignmentJob) -> SpecProblem | None:
         """What speaks against a start: a rule newer than the object, a claim that several nodes cannot share."""
@@ -112,18 +129,33 @@ class Reconciler:
     async def _report(
         self, key: Key, obj: Object, job: AlignmentJob, observed: Observed, decision: Decision
     ) -> StatusResult:
-        """One status write, if anything changed; events only after it succeeded."""
+        """One status write, if anything changed; the result has events only after it succeeded."""
         result = compute(job, observed, decision, self._now(), self._settings)
-        if changes := _changes(obj.get("status") or {}, result):
-            metadata = {name: obj["metadata"][name] for name in ("resourceVersion", "uid")}
-            patch = {"metadata": metadata, "status": changes}
-            written = await self._write_status(obj, patch)
-            self._keep(ALIGNMENT_JOBS, written)
-            self._told(obj, written.get("status") or {})
-            log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
-            await events.emit(self._cluster, obj, result.events)
+        changes = _changes(obj.get("status") or {}, result)
+        if not changes:
+            self._store.counted(key, observed.gone)
+            return replace(result, events=[])
+        passing = not decision.new_run and _is_passing(changes, result)
+        if wait := self._postponed(key, passing):
+            return replace(result, events=[], look_again=_soonest(result.look_again, wait))
+        metadata = {name: obj["metadata"][name] for name in ("resourceVersion", "uid")}
+        written = await self._write_status(obj, {"metadata": metadata, "status": changes})
+        self._keep(ALIGNMENT_JOBS, written, but=key)
+        self._told(obj, written.get("status") or {})
+        log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
         self._store.counted(key, observed.gone)
-        return result
+        return replace(result, look_again=_soonest(result.look_again, SETTLE_SECONDS))
+
+    def _postponed(self, key: Key, passing: bool) -> float:
+        """For how many seconds a change that is passing may still wait; 0: write it now."""
+        if not passing:
+            self._passing.pop(key, None)
+            return 0.0
+        waited = (self._now() - self._passing.setdefault(key, self._now())).total_seconds()
+        if waited < PASSING_SECONDS:
+            return PASSING_SECONDS - waited
+        del self._passing[key]
+        return 0.0
 
     async def _write_status(self, obj: Object, patch: Object) -> Object:
         meta = obj["metadata"]
@@ -151,15 +183,16 @@ class Reconciler:
             return await self._refuse(
                 key, obj, job, observed, replace(decision, start=False, new_run=False, problem=problem)
             )
-        self._keep(JOBS, child)
+        self._keep(JOBS, child, but=key)
         log.info("job made", extra={"job": "/".join(key), "run": decision.run, "uid": child["metadata"]["uid"]})
-        return None
+        return SETTLE_SECONDS
 
     async def _refuse(self, key: Key, obj: Object, job: AlignmentJob, observed: Observed, decision: Decision) -> float:
         """The API server refuses the Job: say so, and give up the name, so that the spec may be mended."""
         assert decision.problem is not None
         self._refused[key] = (job.metadata.generation, self._now(), decision.problem)
-        await self._report(key, obj, job, observed, decision)
+        result = await self._report(key, obj, job, observed, decision)
+        await events.emit(self._cluster, obj, result.events)
         return REFUSED_RETRY_SECONDS
 
     async def _current(self, key: Key) -> bool:
@@ -197,10 +230,14 @@ class Reconciler:
             served = replace(WORKLOADS, api=workload.api)
             self._keep(WORKLOADS, await self._cluster.patch(served, workload.namespace, workload.name, patch))
 
-    def _keep(self, resource: Resource, written: Object) -> None:
-        """Put what we wrote into the store; whom it concerns looks again, for the watch will find nothing new."""
+    def _keep(self, resource: Resource, written: Object, but: Key | None = None) -> None:
+        """Put what we wrote into the store; whom it concerns looks again, for the watch will find nothing new.
+
+        `but`: the key that is being reconciled, where it says itself when to look again.
+        """
         for key in self._store.put(resource, written):
-            self._enqueue(key)
+            if key != but:
+                self._enqueue(key)
 
 
 def _held_back(job: AlignmentJob, problem: SpecProblem) -> Decision:
@@ -234,6 +271,15 @@ def _changes(stored: Object, result: StatusResult) -> Object:
     if not result.take_over_progress:
         stored = {name: value for name, value in stored.items() if name not in ("progress", "metrics")}
     return merge_diff(stored, result.status)
+
+
+def _is_passing(changes: Object, result: StatusResult) -> bool:
+    """Whether the status is soon to be another by itself: the run starts, or its pods are being counted."""
+    if changes.keys() <= SILENT:
+        return True
+    if result.events or "observedGeneration" in changes:
+        return False
+    return any(c["type"] == ConditionType.RECONCILING for c in result.status.get("conditions") or ())
 
 
 def merge_diff(old: Object, new: Object) -> Object:

@@ -15,6 +15,7 @@ from .store import Key, Store
 
 log = logging.getLogger(__name__)
 CHILDREN = {"labelSelector": JOB_LABEL}
+LISTED: dict[Resource, dict[str, str]] = {ALIGNMENT_JOBS: {}, JOBS: CHILDREN, PODS: CHILDREN}
 
 
 class CrdMissing(Exception):
@@ -29,23 +30,29 @@ class Resync:
     ) -> None:
         self._store, self._cluster, self._metrics, self._enqueue = store, cluster, metrics, enqueue
         self._namespaces: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+        self._versions: dict[tuple[Resource, str | None], str] = {}
         self._filled = False
 
     async def run(self) -> None:
         """List everything once. Raises CrdMissing, ApiError."""
         for namespace in self._namespaces:
             # Parents first: a child whose AlignmentJob is unknown means nothing.
-            for resource, query in ((ALIGNMENT_JOBS, {}), (JOBS, CHILDREN), (PODS, CHILDREN)):
-                await self._list(resource, namespace, query)
+            for resource in LISTED:
+                await self.relist(resource, namespace)
         self._filled = True
 
-    async def _list(self, resource: Resource, namespace: str | None, query: dict[str, str]) -> None:
+    def version(self, resource: Resource, namespace: str | None) -> str:
+        """Where a watch has to begin to miss nothing since the last LIST; empty: it was never listed."""
+        return self._versions.get((resource, namespace), "")
+
+    async def relist(self, resource: Resource, namespace: str | None) -> str:
+        """List one kind and forget what is gone; returns the version of the list. Raises CrdMissing, ApiError."""
         listed: set[Key] = set()
-        version = 0
+        version = "0"
         news: list[Key] = []
         try:
-            async for page in self._cluster.pages(resource, namespace, **query):
-                version = int(page["metadata"]["resourceVersion"])
+            async for page in self._cluster.pages(resource, namespace, **LISTED[resource]):
+                version = page["metadata"]["resourceVersion"]
                 for item in page["items"]:
                     item.setdefault("apiVersion", resource.api)  # lists leave both out
                     item.setdefault("kind", resource.kind)
@@ -57,8 +64,10 @@ class Resync:
                     "this cluster does not know AlignmentJobs: install the CRD first (`alignment_operator crd`)"
                 ) from error
             raise
-        news += self._store.prune(resource, namespace, listed, version)
+        news += self._store.prune(resource, namespace, listed, int(version))
+        self._versions[resource, namespace] = version
         self._tell(resource, news)
+        return version
 
     def _tell(self, resource: Resource, news: list[Key]) -> None:
         for key in news:

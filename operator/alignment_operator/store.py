@@ -47,11 +47,16 @@ class Table(Generic[V]):
     gone: OrderedDict[Key, int] = field(default_factory=OrderedDict)  # resourceVersion at which a name was last deleted
     by_owner: defaultdict[Key, set[Key]] = field(default_factory=lambda: defaultdict(set))
 
+    def is_news(self, key: Key, version: int) -> bool:
+        """Whether nothing as new is known of the object."""
+        old = self.rows.get(key)
+        return (old is None or old[0] < version) and self.gone.get(key, 0) < version
+
     def put(self, key: Key, version: int, owner: Key, value: V) -> bool:
         """Keep the value unless ours is as new; True when it differs from what was there."""
-        old = self.rows.get(key)
-        if (old and old[0] >= version) or self.gone.get(key, 0) >= version:
+        if not self.is_news(key, version):
             return False
+        old = self.rows.get(key)
         self.rows[key] = (version, owner, value)
         self.by_owner[owner].add(key)
         return old is None or old[2] != value
@@ -91,6 +96,7 @@ class Store:
         self._workloads: Table[WorkloadView] = Table()
         self._kueue: dict[str | None, Kueue] = {}
         self._events: OrderedDict[tuple[Key, str], JobEvent] = OrderedDict()
+        self._followers: defaultdict[Key, set[Key]] = defaultdict(set)  # AlignmentJob -> those whose fromJob names it
         self._gone: defaultdict[Key, dict[str, PodView]] = defaultdict(dict)  # deleted, their GPU time not counted yet
         self._projections: dict[Resource, tuple[Table[Any], Callable[[Object], Any]]] = {
             ALIGNMENT_JOBS: (self._jobs, _trimmed),
@@ -113,23 +119,30 @@ class Store:
         key, owner = _key(obj), _owner(resource, obj)
         if owner is None:
             return []
-        before = table.get(key)
-        value = project(obj)
-        if not table.put(key, _version(obj), owner, value) or (resource is ALIGNMENT_JOBS and _same(before, value)):
+        version = _version(obj)
+        if not table.is_news(key, version):  # mostly the watch's echo of what we wrote
             return []
-        return [owner, *self._dependents(owner)] if resource is ALIGNMENT_JOBS else [owner]
+        before, value = table.get(key), project(obj)
+        changed = table.put(key, version, owner, value)
+        if resource is not ALIGNMENT_JOBS:
+            return [owner] if changed else []
+        self._follow(key, before, value)
+        return [] if _same(before, value) else [owner, *self._dependents(owner)]
 
     def drop(self, resource: Resource, obj: Object) -> list[Key]:
         """Forget an object; returns the AlignmentJobs concerned."""
         if resource is EVENTS:
             return []
-        owner = self._projections[resource][0].drop(_key(obj), _version(obj))
+        table = self._projections[resource][0]
+        before = table.get(_key(obj))
+        owner = table.drop(_key(obj), _version(obj))
         if owner is None:
             return []
         if resource is PODS:
             self._remember(owner, project_pod(obj))
         elif resource is ALIGNMENT_JOBS:
             self._gone.pop(owner, None)
+            self._follow(owner, before, None)
         return [owner, *self._dependents(owner)]
 
     def prune(self, resource: Resource, namespace: str | None, listed: set[Key], version: int) -> list[Key]:
@@ -143,6 +156,9 @@ class Store:
         if resource is PODS:  # its DELETED event was missed: what is known of it is older than its end
             for key in missing:
                 self._remember(table.rows[key][1], table.rows[key][2])
+        elif resource is ALIGNMENT_JOBS:
+            for key in missing:
+                self._follow(key, table.get(key), None)
         return [owner for key in missing if (owner := table.drop(key, version))]
 
     def found_kueue(self, namespace: str | None, kueue: Kueue) -> list[Key]:
@@ -216,13 +232,19 @@ class Store:
 
     def _dependents(self, owner: Key) -> list[Key]:
         """The AlignmentJobs that wait for the output of this one."""
-        return [
-            key
-            for key, row in self._jobs.rows.items()
-            if key.namespace == owner.namespace
-            and _from_job(row[2]) == owner.name
-            and not row[2].get("status", {}).get("jobName")
-        ]
+        waiting = ((key, self._jobs.get(key)) for key in self._followers.get(owner, ()))
+        return [key for key, job in waiting if job and not job.get("status", {}).get("jobName")]
+
+    def _follow(self, key: Key, before: Object | None, after: Object | None) -> None:
+        """Remember which AlignmentJob this one waits for; looking through all of them at each event would not do."""
+        old, new = _from_job(before or {}), _from_job(after or {})
+        if old and old != new:
+            followed = self._followers[Key(key.namespace, old)]
+            followed.discard(key)
+            if not followed:
+                del self._followers[Key(key.namespace, old)]
+        if new:
+            self._followers[Key(key.namespace, new)].add(key)
 
     def _put_event(self, event: JobEvent) -> list[Key]:
         job = Key(event.namespace, event.job_name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from .api.alignmentjob import AlignmentJob, Spec
@@ -22,8 +24,15 @@ def warnings(job: AlignmentJob, observed: Observed, settings: Settings) -> list[
 
 def of_spec(spec: Spec, settings: Settings) -> list[str]:
     """What the admission policy would say as well."""
-    written = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return [warning.message for warning in broken(WARNINGS, self=written, defaults=defaults(settings))]
+    given = defaults(settings)
+    return list(_messages(spec.model_dump_json(by_alias=True, exclude_none=True), *given.values()))
+
+
+@lru_cache(maxsize=4096)
+def _messages(spec: str, cache_volume: bool, resources: bool) -> tuple[str, ...]:
+    """Of a spec as JSON text. Kept: a job is looked at ten times while its spec stays as it is."""
+    given = {"cacheVolume": cache_volume, "resources": resources}
+    return tuple(warning.message for warning in broken(WARNINGS, self=json.loads(spec), defaults=given))
 
 
 def defaults(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
-import cel
+from alignment_operator.api.engine import cel
 
 
 class Judged(Protocol):

@@ -35,7 +35,7 @@ NO: Step = (observed(), REFUSED, {})
     [
         pytest.param([BEGUN], [("Normal", "Created")], id="begins"),
         pytest.param([BEGUN, STARTING], [], id="starting-is-no-news"),
-        pytest.param([STARTING, RUNNING], [("Normal", "Running")], id="runs"),
+        pytest.param([STARTING, RUNNING], [], id="runs-as-was-said"),
         pytest.param([BEGUN, QUEUED], [("Normal", "WaitingInQueue")], id="queued"),
         pytest.param(
             [QUEUED, (observed(Job(), Pod()), RUN, {"queueName": "gpus"})], [("Normal", "Admitted")], id="admitted"

@@ -154,6 +154,8 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
+// Most have the versions of ../kubernetes: what is compiled for it need not be compiled again. For these Argo CD needs the
+// gitops-engine of its 3.2, which is made for them, and an older securejoin.
 replace (
 	github.com/Azure/go-ansiterm => github.com/Azure/go-ansiterm v0.0.0-20230124172434-306776ec8161
 	github.com/argoproj/gitops-engine => github.com/argoproj/gitops-engine v0.7.1-0.20251108235403-13d5172d3ee2

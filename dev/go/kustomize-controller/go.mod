@@ -229,6 +229,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
 )
 
+// Most have the versions of ../kubernetes: what is compiled for it need not be compiled again. The rest is Flux's own.
 replace (
 	github.com/Azure/go-ansiterm => github.com/Azure/go-ansiterm v0.0.0-20230124172434-306776ec8161
 	github.com/chai2010/gettext-go => github.com/chai2010/gettext-go v1.0.2

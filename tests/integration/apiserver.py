@@ -27,6 +27,7 @@ class ApiServer:
     token: str = field(repr=False)
     ca_cert: Path
     kubeconfig: Path
+    etcd: str = ""  # URL of its store
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> subprocess.CompletedProcess:
         """Run kubectl as the administrator; raises AssertionError with its output, unless `check` is off."""
@@ -115,7 +116,8 @@ def api_server(folder: Path, *extra_args: str) -> Iterator[ApiServer]:
     tokens = folder / "tokens.csv"
     tokens.write_text(f"{token},admin,admin,system:masters\n")
     client, peer, port = free_port(), free_port(), free_port()
-    server = ApiServer(f"https://127.0.0.1:{port}", token, folder / "certs/apiserver.crt", folder / "kubeconfig")
+    store, certificate = f"http://127.0.0.1:{client}", folder / "certs/apiserver.crt"
+    server = ApiServer(f"https://127.0.0.1:{port}", token, certificate, folder / "kubeconfig", store)
     etcd_args = [
         f"--data-dir={folder / 'etcd'}",
         f"--listen-client-urls=http://127.0.0.1:{client}",

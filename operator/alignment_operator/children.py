@@ -44,6 +44,19 @@ class Children:
                 raise SpecProblem("", error.message, Reason.POD_INVALID) from error
             raise
 
+    async def refusal(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> SpecProblem | None:
+        """What the API server would say to the Job of a run that has not begun: a dry run. Raises ApiError."""
+        built = decision.recipe or recipe.build(job, decision.run, self._settings, upstream)
+        manifest = jobs.job(job, built, decision.run, self._settings, upstream)
+        try:
+            await self._cluster.create(of(manifest), manifest, dry_run=True)
+        except ApiError as error:
+            if error.refused:
+                return SpecProblem("", error.message, Reason.POD_INVALID)
+            if not error.already_exists:
+                raise
+        return None
+
     async def _recipe(self, job: AlignmentJob, run: int, upstream: UpstreamView | None) -> recipe.Recipe:
         """The recipe that the run started with, whatever this operator would write today: the run must resume."""
         name = recipe.child_name(job.metadata.name, run)

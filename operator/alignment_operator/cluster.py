@@ -137,10 +137,11 @@ class Cluster:
         finally:
             response.close()
 
-    async def create(self, resource: Resource, manifest: Object) -> Object:
-        """POST a namespaced manifest."""
+    async def create(self, resource: Resource, manifest: Object, *, dry_run: bool = False) -> Object:
+        """POST a namespaced manifest; `dry_run`: ask whether it would be taken, and change nothing."""
         path = resource.path(manifest["metadata"]["namespace"])
-        return await self._call("POST", path, body=manifest, query={"fieldManager": FIELD_MANAGER})
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
+        return await self._call("POST", path, body=manifest, query=query)
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str | None = None

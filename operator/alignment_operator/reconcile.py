@@ -16,17 +16,18 @@ from pydantic import ValidationError
 from . import events, obstacles
 from .api import validation
 from .api.alignmentjob import AlignmentJob
-from .api.constants import API_VERSION, KIND, ConditionType
+from .api.constants import API_VERSION, KIND, ConditionType, Reason
 from .children import Children, NotYet
 from .cluster import ApiError, Cluster
 from .ends import Ends
+from .mergepatch import merge_diff
 from .problems import SpecProblem
 from .resources import ALIGNMENT_JOBS, CLAIMS, JOBS, WORKLOADS, Resource
 from .runs import Decision, decide
 from .settings import Settings
 from .status import StatusResult, compute
 from .store import Key, Store
-from .views import Observed
+from .views import Observed, UpstreamView
 from .volumes import output_claim, output_problem
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Reconciler:
         if stuck := obstacles.awaiting_volumes(observed, self._now()):
             observed = replace(observed, pod_events=await events.about_pods(self._cluster, stuck))
         decision = self._decide(key, job, observed, problem)
-        if decision.new_run and (hindrance := await self._hindrance(obj, job)):
+        if decision.new_run and (hindrance := await self._hindrance(obj, job, decision, observed.upstream)):
             decision = _held_back(job, hindrance)
         await self._stop(key, decision, observed)
         if decision.new_run:  # what is known is of the run before
@@ -101,13 +102,20 @@ class Reconciler:
         await self._delete(observed, decision)
         return None
 
-    async def _hindrance(self, obj: Object, job: AlignmentJob) -> SpecProblem | None:
-        """What speaks against a start: a rule newer than the object, a claim that several nodes cannot share."""
+    async def _hindrance(
+        self, obj: Object, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None
+    ) -> SpecProblem | None:
+        """What speaks against a start: a rule newer than the object, a claim that several nodes cannot share.
+
+        Of a spec that the API server has refused once, what it says now: a start that fails is two status writes.
+        """
         if broken := validation.problems(obj, strict=False):
             return SpecProblem(broken[0].path, broken[0].message)
         claim = output_claim(job)
         found = await self._cluster.get(CLAIMS, job.metadata.namespace, claim) if claim else None
-        return output_problem(job, found)
+        if problem := output_problem(job, found):
+            return problem
+        return await self._children.refusal(job, decision, upstream) if _was_refused(job) else None
 
     def _decide(self, key: Key, job: AlignmentJob, observed: Observed, problem: SpecProblem | None) -> Decision:
         if problem:
@@ -240,6 +248,11 @@ class Reconciler:
                 self._enqueue(key)
 
 
+def _was_refused(job: AlignmentJob) -> bool:
+    conditions = job.status.conditions or ()
+    return any(c.type == ConditionType.ACCEPTED and c.reason == Reason.POD_INVALID for c in conditions)
+
+
 def _held_back(job: AlignmentJob, problem: SpecProblem) -> Decision:
     return Decision(job.status.run or 0, job.status.rerun, problem=problem, look_again=REFUSED_RETRY_SECONDS)
 
@@ -280,21 +293,6 @@ def _is_passing(changes: Object, result: StatusResult) -> bool:
     if result.events or "observedGeneration" in changes:
         return False
     return any(c["type"] == ConditionType.RECONCILING for c in result.status.get("conditions") or ())
-
-
-def merge_diff(old: Object, new: Object) -> Object:
-    """The JSON merge patch (RFC 7386) that turns old into new; empty when they are equal."""
-    patch: Object = {name: None for name in old if name not in new}
-    for name, value in new.items():
-        if value is None:
-            if old.get(name) is not None:
-                patch[name] = None
-        elif isinstance(value, dict) and isinstance(old.get(name), dict):
-            if inner := merge_diff(old[name], value):
-                patch[name] = inner
-        elif name not in old or old[name] != value:
-            patch[name] = value
-    return patch
 
 
 def _soonest(*seconds: float | None) -> float | None:

@@ -36,8 +36,10 @@ class FakeCluster:
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return self._act(f"get {resource.kind} {name}", lambda: self.objects.get((resource.kind, namespace, name)))
 
-    async def create(self, resource: Resource, manifest: Object) -> Object:
+    async def create(self, resource: Resource, manifest: Object, *, dry_run: bool = False) -> Object:
         name = manifest.get("reason") or manifest["metadata"]["name"]  # an Event's own name is random
+        if dry_run:
+            return self._act(f"try {resource.kind} {name}", lambda: self._refuse(manifest) or manifest)
         return self._act(f"create {resource.kind} {name}", lambda: self._create(manifest))
 
     async def patch(
@@ -76,11 +78,14 @@ class FakeCluster:
         key = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
         if key in self.objects:
             raise ApiError(409, "AlreadyExists", f"{key} exists")
-        if self.refuse and manifest["kind"] == "Job":
-            raise ApiError(422, "Invalid", self.refuse)
+        self._refuse(manifest)
         if manifest["kind"] != "Event":
             self.created.append(f"{key[0]} {key[2]}")
         return self.put(manifest)
+
+    def _refuse(self, manifest: Object) -> None:
+        if self.refuse and manifest["kind"] == "Job":
+            raise ApiError(422, "Invalid", self.refuse)
 
     def _patch(self, key: tuple[str, str, str], patch: Object) -> Object:
         stored = self.objects.get(key)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from alignment_operator.cluster import ApiError
-from alignment_operator.reconcile import PASSING_SECONDS, Reconciler, merge_diff
+from alignment_operator.mergepatch import merge_diff
+from alignment_operator.reconcile import PASSING_SECONDS, Reconciler
 from alignment_operator.resources import ALIGNMENT_JOBS, JOBS, PODS
 from alignment_operator.settings import Settings
 from alignment_operator.store import Key, Store
@@ -147,13 +148,25 @@ def test_death_at_any_call_changes_nothing_in_the_end(scene, call, after):
     assert len(made) == JOBS_MADE[scene.__name__], made
 
 
-# After a restart, what the API server refused is asked once more, and its answer written: `refused` is not quiet.
 @pytest.mark.parametrize("scene", [s for s in SCENES if s is not refused], ids=lambda scene: scene.__name__)
 def test_nothing_is_called_when_nothing_is_left_to_do(scene):
     cluster = straight(scene)
     before = len(cluster.calls)
     asyncio.run(settle(cluster))
     assert cluster.calls[before:] == []
+
+
+def test_what_the_api_server_refused_is_asked_again_without_a_write_until_it_is_taken():
+    """After a restart, and each minute: an admission plugin may say yes one day."""
+    cluster = straight(refused)
+    before = len(cluster.calls)
+    asyncio.run(settle(cluster, NOW + timedelta(minutes=5)))
+    assert [call for call in cluster.calls[before:] if not call.startswith("get ")] == ["try Job demo-r1"]
+    cluster.refuse = None
+    asyncio.run(settle(cluster, NOW + timedelta(minutes=10)))
+    assert cluster.created.count("Job demo-r1") == 1
+    (accepted,) = [c for c in cluster.of("AlignmentJob")[0]["status"]["conditions"] if c["type"] == "Accepted"]
+    assert accepted["status"] == "True"
 
 
 def test_children_are_made_in_this_order_after_the_status():

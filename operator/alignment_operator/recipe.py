@@ -175,8 +175,8 @@ def _switches(spec: Spec, settings: Settings) -> dict[str, Any]:
         switches["merge"] = True
     if spec.output.push:
         switches["push"] = {"repository": spec.output.push.repository, "private": spec.output.push.private is not False}
-    if spec.stop_on_unhealthy:
-        switches["health"] = {"stopOnUnhealthy": True}
+    if health := _health(spec):
+        switches["health"] = health
     if spec.memory_check is not None:
         switches["memoryCheck"] = spec.memory_check
     if spec.out_of_memory_ladder:
@@ -191,6 +191,11 @@ def _switches(spec: Spec, settings: Settings) -> dict[str, Any]:
     switches["progressIntervalSeconds"] = settings.progress.report_seconds
     switches["maxAttemptsWithoutProgress"] = settings.max_attempts_without_progress
     return switches
+
+
+def _health(spec: Spec) -> dict[str, Any]:
+    stop = {"stopOnUnhealthy": True} if spec.stop_on_unhealthy else {}
+    return stop | (spec.health.model_dump(by_alias=True, exclude_none=True) if spec.health else {})
 
 
 def whole(value: Any) -> Any:

@@ -145,6 +145,7 @@ def test_run_yaml_arrives_whole(tmp_path: Path) -> None:
         output={"volume": CLAIM, "merge": True, "push": {"repository": "me/x"}},
         hangTimeoutSeconds=60,
         stopOnUnhealthy=True,
+        health={"windowSteps": 20, "minMargin": 0, "chosenRewardDrop": 2, "chanceBand": 0.25},
         memoryCheck=False,
         outOfMemoryLadder=True,
         optimizations={"packedPairs": False},
@@ -153,6 +154,8 @@ def test_run_yaml_arrives_whole(tmp_path: Path) -> None:
     assert (run.adapterNameOrPath, run.merge, run.hangTimeoutSeconds) == ("a", True, 60)
     assert run.referenceModel.model == {"model_name_or_path": "r", "load_in_8bit": True}
     assert (run.health.stopOnUnhealthy, run.memoryCheck, run.outOfMemoryLadder) == (True, False, True)
+    limits = (run.health.windowSteps, run.health.minMargin, run.health.chosenRewardDrop, run.health.chanceBand)
+    assert limits == (20, 0, 2, 0.25)
     assert (run.optimizations.packedPairs, run.optimizations.completionHead) == (False, True)
     assert run.push is not None
     assert (run.push.repository, run.push.private) == ("me/x", True)

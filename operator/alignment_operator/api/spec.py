@@ -7,7 +7,7 @@ from pydantic import Field
 from alignment_operator.api import trl
 from alignment_operator.api.constants import Method, ReferenceStrategy
 from alignment_operator.api.podtemplate import PodTemplate, Volume
-from alignment_operator.api.schema import Name, Path, Section, Short, Text
+from alignment_operator.api.schema import Name, Number, Path, Section, Short, Text
 
 Seconds = Annotated[int, Field(ge=1, le=31536000)]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
@@ -106,6 +106,29 @@ class Optimizations(Section):
     )
 
 
+class Health(Section):
+    """When the metrics of a run mean that it learns no preference (docs/report.md)."""
+
+    window_steps: Annotated[int, Field(ge=10, le=1000000)] | None = Field(
+        None,
+        alias="windowSteps",
+        description="A finding is what has lasted for so many steps, after the warm-up of the learning rate. "
+        "Default 100.",
+    )
+    min_margin: Annotated[Number, Field(ge=0)] | None = Field(
+        None, alias="minMargin", description="ZeroMargins: no reward margin reaches it. Default 0.0001."
+    )
+    chosen_reward_drop: Annotated[Number, Field(gt=0)] | None = Field(
+        None,
+        alias="chosenRewardDrop",
+        description="ChosenRewardFalls: rewards/chosen falls so far below its first value while margins rise. "
+        "Default 1.",
+    )
+    chance_band: Annotated[Number, Field(ge=0, lt=0.5)] | None = Field(
+        None, alias="chanceBand", description="AccuracyAtChance: accuracies stay so close to 0.5. Default 0.05."
+    )
+
+
 class ResourceClaim(Section):
     """A claim of the pod that the container uses."""
 
@@ -186,6 +209,7 @@ class Spec(Section):
         description="End the run, with the model saved, when its metrics show that it learns no preference. "
         "Default false: findings are only reported.",
     )
+    health: Health | None = Field(None, description="Limits of the findings. Default: those of docs/report.md.")
     memory_check: bool | None = Field(
         None,
         alias="memoryCheck",

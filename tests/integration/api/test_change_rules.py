@@ -31,6 +31,7 @@ FIXED: dict[str, Json] = {
     "fixed-terminationGracePeriodSeconds": {"terminationGracePeriodSeconds": 60},
     "fixed-hangTimeoutSeconds": {"hangTimeoutSeconds": 60},
     "fixed-stopOnUnhealthy": {"stopOnUnhealthy": True},
+    "fixed-health": {"health": {"windowSteps": 50}},
     "fixed-memoryCheck": {"memoryCheck": False},
     "fixed-outOfMemoryLadder": {"outOfMemoryLadder": True},
     "fixed-optimizations": {"optimizations": {"packedPairs": False}},

@@ -135,6 +135,12 @@ RUNS = [
     ),
     pytest.param({"hangTimeoutSeconds": 900}, {"hangTimeoutSeconds": 900}, id="hang-timeout"),
     pytest.param({"stopOnUnhealthy": True}, {"health": {"stopOnUnhealthy": True}}, id="stop-on-unhealthy"),
+    pytest.param(
+        {"stopOnUnhealthy": True, "health": {"windowSteps": 50, "chanceBand": 0.1}},
+        {"health": {"stopOnUnhealthy": True, "windowSteps": 50, "chanceBand": 0.1}},
+        id="limits-of-findings-as-written",
+    ),
+    pytest.param({"health": {"minMargin": 0.01}}, {"health": {"minMargin": 0.01}}, id="limits-without-a-stop"),
     pytest.param({"outOfMemoryLadder": True}, {"outOfMemoryLadder": True}, id="out-of-memory-ladder"),
     pytest.param({"memoryCheck": False}, {"memoryCheck": False}, id="memory-check-off"),
     pytest.param(

@@ -79,8 +79,11 @@ USER 65532:65532
 ENTRYPOINT ["python", "-m", "alignment_operator"]
 
 FROM trainer-deps AS trainer
+# matplotlib's list of fonts, which every pod would make anew; the trainer copies it to where it can be written to.
+RUN MPLCONFIGDIR=/opt/fonts python -c 'import matplotlib.font_manager' && chmod -R a+rX /opt/fonts
 # Everything that is written at run time goes below /tmp, /cache or /output.
-ENV HF_HOME=/cache/huggingface \
+ENV ALIGNMENT_FONTS=/opt/fonts \
+    HF_HOME=/cache/huggingface \
     HF_HUB_DISABLE_TELEMETRY=1 \
     TORCHINDUCTOR_CACHE_DIR=/tmp/inductor \
     TRITON_CACHE_DIR=/tmp/triton \

@@ -21,6 +21,16 @@ include = sysconfig.get_paths()["include"]
 open("/tmp/a.c", "w").write("#include <Python.h>\\n")
 subprocess.run(["gcc", "-shared", "-fPIC", f"-I{include}", "/tmp/a.c", "-o", "/tmp/a.so"], check=True)
 """
+# The trainer draws with the list of fonts that the build made: a list made anew would have another time.
+DRAWS = """
+import glob, os
+from alignment_trainer.report import curves
+curves._figure(1, "title")
+import matplotlib.font_manager
+(built,) = glob.glob("/opt/fonts/fontlist-*.json")
+copy = os.path.join("/tmp/matplotlib", os.path.basename(built))
+assert os.stat(copy).st_mtime_ns == os.stat(built).st_mtime_ns
+"""
 WRITES_TO_ROOT = "open('/app/x', 'w')"
 
 
@@ -36,6 +46,8 @@ def check(target: str, image: str) -> None:
     if target == "trainer":
         with step("trainer image: Inductor and gcc compile"):
             _expect(image, COMPILES, True)
+        with step("trainer image: curves are drawn with the list of fonts of its build"):
+            _expect(image, DRAWS, True)
 
 
 def _expect(image: str, code: str, success: bool) -> None:

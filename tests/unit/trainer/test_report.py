@@ -1,6 +1,7 @@
 """The report's pure parts: which records stay, which curves are drawn, what the card says."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +150,24 @@ def test_the_card_names_recipe_data_commits_and_metrics():
     ):
         assert word in text
     assert "report/curves.png" not in card.render(EXAMPLE, adapter=False, curves=False)
+
+
+DRAW = """
+from pathlib import Path
+from alignment_trainer.report import curves
+curves.draw([{"step": step, "loss": 1.0} for step in range(3)], Path("curves.png"), "title")
+"""
+
+
+def test_curves_are_drawn_with_the_list_of_fonts_that_the_image_brings(tmp_path):
+    """Read-only in the image; matplotlib reads only what it could write."""
+    built = tmp_path / "built"
+    making = {**os.environ, "MPLCONFIGDIR": str(built)}
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=making, check=True)
+    (fonts,) = built.glob("fontlist-*.json")
+    os.utime(fonts, (1, 1))
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}
+    environment |= {"ALIGNMENT_FONTS": str(built), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", DRAW], env=environment, cwd=tmp_path, check=True)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "matplotlib" / fonts.name).stat().st_mtime == 1, "not made anew"

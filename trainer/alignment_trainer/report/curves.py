@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FONTS_VARIABLE = "ALIGNMENT_FONTS"  # set in the image: a folder with matplotlib's list of fonts
 CURVES_FILE = "curves.png"
 COLUMNS = 2
 SMOOTH_FROM = 40  # records; fewer are drawn as they are
@@ -97,8 +100,7 @@ def draw(records: Sequence[Mapping[str, Any]], path: Path, title: str, resumed_a
 
 
 def _figure(panels: int, title: str) -> Figure:
-    """matplotlib wants a folder for its font cache, and HOME may be none."""
-    os.environ.setdefault("MPLCONFIGDIR", os.path.join(tempfile.gettempdir(), "matplotlib"))
+    os.environ.setdefault("MPLCONFIGDIR", _font_folder())
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -106,6 +108,18 @@ def _figure(panels: int, title: str) -> Figure:
     FigureCanvasAgg(figure)  # no display, and no state shared with anybody's pyplot
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def _font_folder() -> str:
+    """A folder that matplotlib can write to (HOME may be none), with the list of fonts that the image's build made.
+
+    matplotlib reads its list only from a folder that it could write to, which nothing in the image is.
+    """
+    folder = os.path.join(tempfile.gettempdir(), "matplotlib")
+    if made := os.environ.get(FONTS_VARIABLE):
+        with contextlib.suppress(OSError):  # then it makes one, in a second
+            shutil.copytree(made, folder, dirs_exist_ok=True)
+    return folder
 
 
 def _notes(drawn: list[tuple[Panel, list[Line]]], resumed_at: Sequence[int]) -> str:

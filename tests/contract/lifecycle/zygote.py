@@ -123,15 +123,15 @@ class Zygote:
         return int(answer)
 
 
-def _serve(connection: socket.socket) -> None:
-    """Fork for every request; ends with the connection."""
+def _serve(connection: socket.socket) -> NoReturn:
+    """Fork for every request until the connection ends."""
     _assert_fit_to_fork(connection)
     gc.collect()
     gc.freeze()  # a collection would copy the pages that forks share
     while True:
         data, fds, _, _ = socket.recv_fds(connection, 1 << 18, 1)
         if not data:
-            return
+            os._exit(0)
         pid = _fork_for_adoption(connection, json.loads(data), fds[0])
         os.close(fds[0])
         connection.send(str(pid).encode())
@@ -154,7 +154,6 @@ def _fork_for_adoption(connection: socket.socket, request: dict[str, Any], fd: i
     _close_all_but(fd)
     _import_trainer()
     _serve(socket.socket(fileno=fd))
-    os._exit(0)
 
 
 def _import_trainer() -> None:
@@ -199,7 +198,7 @@ def _become(module: str, environment: Mapping[str, str], output: int, keep: Iter
 
 
 def _end(code: int) -> NoReturn:
-    threading._shutdown()  # type: ignore[attr-defined]  waits for threads that are no daemons
+    vars(threading)["_shutdown"]()  # waits for threads that are no daemons
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
@@ -218,7 +217,7 @@ def _fork_workers() -> None:
     """In a launcher: its workers are forks of it, where it would start Python anew."""
     from alignment_trainer import processes
 
-    processes.subprocess = types.SimpleNamespace(**{**vars(subprocess), "Popen": _ForkedWorker})  # type: ignore[attr-defined]
+    vars(processes)["subprocess"] = types.SimpleNamespace(**{**vars(subprocess), "Popen": _ForkedWorker})
 
 
 class _ForkedWorker(Adopted):

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from alignment_operator.api import constants
+from alignment_operator.api import constants, scope
 from alignment_operator.api.openapi import Schema, structural
 from alignment_operator.api.rules import CHANGE_RULES, RULES, Rule
 from alignment_operator.api.spec import Spec
-from alignment_operator.api.status import Status
+from alignment_operator.api.status import NOT_OBSERVED, Status
 
 # A DNS label that starts with a letter (children include a Service) and leaves room for `-rN`.
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -48,18 +48,14 @@ COLUMNS = [
 
 def validation(rule: Rule) -> Schema:
     """Return a rule as an entry of x-kubernetes-validations; its path is relative to where it stands."""
-    return {
-        "rule": rule.expression,
-        "message": rule.message,
-        "fieldPath": "".join(f".{part}" for part in rule.path.split(".")),
-        "reason": rule.reason,
-    }
+    path = {"fieldPath": "".join(f".{part}" for part in rule.path.split("."))} if rule.path else {}
+    return {"rule": rule.expression, "message": rule.message, **path, "reason": rule.reason}
 
 
 def root_schema() -> Schema:
     """Return the schema of the whole object, rules included."""
     spec = structural(Spec)
-    spec["x-kubernetes-validations"] = [validation(rule) for rule in RULES]
+    scope.place(spec, RULES, validation)
     name = {"type": "string", "maxLength": constants.MAX_NAME_LENGTH, "pattern": NAME_PATTERN}
     return {
         "type": "object",
@@ -70,7 +66,7 @@ def root_schema() -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": name}},
             "spec": spec,
-            "status": structural(Status),
+            "status": {**structural(Status), "default": {"observedGeneration": NOT_OBSERVED}},
         },
         "x-kubernetes-validations": [validation(rule) for rule in CHANGE_RULES],
     }

@@ -6,6 +6,7 @@ spec that changed, a queue that says no, a run that ended and another that is as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from alignment_operator.api.alignmentjob import AlignmentJob
@@ -42,7 +43,8 @@ def _object(job: AlignmentJob, status: Object) -> Object:
 def _stages() -> dict[str, Object]:
     made = {}
     for param in test_status.STAGES:
-        seen, decision, spec, *_ = param.values
+        values: Sequence[Any] = param.values
+        seen, decision, spec, *_ = values
         before = {} if decision.run == 0 or decision.new_run else test_status.STARTED
         made[str(param.id)] = state(alignment_job(status=before, **spec), seen, decision)
     return made

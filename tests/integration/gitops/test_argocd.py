@@ -100,7 +100,7 @@ def test_an_action_changes_one_field_and_leaves_all_else_as_it_is(
 def test_what_an_action_makes_of_any_state_is_a_valid_alignment_job(
     states: dict[str, Object], apiserver: ApiServer, namespace: str
 ) -> None:
-    made = []
+    made: list[Object] = []
     for action in ACTIONS:
         for shown in engines.argo(states.values(), action):
             if shown.result and action in shown.actions:

@@ -201,7 +201,7 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
     kept.sync()
     trainer = Trainer(shared_operator, kept, apiserver)
     trainer.pod = await kept.starts()
-    trainer.ca = (await kept.get(CONFIG_MAPS, kept.child(1)))["data"]["ca.crt"]
+    trainer.ca = (await kept.until(bool, CONFIG_MAPS, kept.child(1)))["data"]["ca.crt"]
     token = trainer.token()
     for step in range(1, 6):
         reported, synced = await asyncio.gather(
@@ -214,7 +214,7 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
             o["status"]["progress"]["step"] == 5 and o["status"]["observedGeneration"] == o["metadata"]["generation"]
         )
     )
-    assert (await kept.get(JOBS, kept.child(1)))["spec"]["backoffLimit"] == 5
+    assert (await kept.job())["spec"]["backoffLimit"] == 5
     assert owned_by("gitops", job) == {"f:spec"}
     assert owned_by("alignment-operator", job) == owned_by("alignment-operator-progress", job) == {"f:status"}
     with_status = {**json.loads(kept.file.read_text()), "status": {**job["status"], "phase": "Nonsense"}}
@@ -268,8 +268,7 @@ async def until_none(kept: Kept, run: int) -> None:
 
 
 async def recipe(kept: Kept, run: int) -> list[str]:
-    config = await kept.get(CONFIG_MAPS, kept.child(run))
-    assert config is not None
+    config = await kept.until(bool, CONFIG_MAPS, kept.child(run))
     return list(config["data"]["recipe.yaml"].splitlines())
 
 

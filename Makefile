@@ -60,6 +60,9 @@ setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from
 bench-train: setup  ## our trainer beside `trl dpo` on the same recipes: speed, memory, time to the first step (docs/benchmarks.md)
 	$(PYTHON) -m bench.train $(ARGS)
 
+fuzz: setup tools  ## 2,000 generated specs: each is refused with a field's path or becomes a valid Job (docs/security.md)
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) FUZZ_SEED=$(or $(SEED),2) $(PYTEST) -s tests/integration/api/test_fuzz.py
+
 survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losses against an undisturbed run's (docs/survival.md)
 	$(PYTHON) -m bench.survival $(ARGS)
 

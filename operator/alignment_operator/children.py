@@ -41,7 +41,7 @@ class Children:
             return await self._ensure(job, jobs.job(job, built, decision.run, self._settings, upstream))
         except ApiError as error:
             if error.refused:
-                raise SpecProblem("", error.message, Reason.POD_INVALID) from error
+                raise refusal(error) from error
             raise
 
     async def refusal(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> SpecProblem | None:
@@ -91,6 +91,11 @@ class Children:
             cure = "Delete it, or give this AlignmentJob another name."
             raise SpecProblem("metadata.name", f"{what} exists and is not this job's. {cure}", Reason.NAME_TAKEN)
         return there
+
+
+def refusal(error: ApiError) -> SpecProblem:
+    """The API server's word on a Job. What it cannot even read, it names no path of: only podTemplate is unchecked."""
+    return SpecProblem("spec.podTemplate" if error.status == 400 else "", error.message, Reason.POD_INVALID)
 
 
 def _controller(obj: Object) -> Object:

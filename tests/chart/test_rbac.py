@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +53,14 @@ OWN_RIGHTS: dict[tuple[str, str, str, str], str] = {
 }
 
 
+NETWORK_RIGHTS: dict[tuple[str, str, str], str] = {
+    ("networking.k8s.io", "networkpolicies", "create"): "that of a run",
+    ("networking.k8s.io", "networkpolicies", "get"): "whose is the NetworkPolicy that has our name already?",
+}
+KUEUE = "kueue.x-k8s.io"
+RBAC_KINDS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount")
+
+
 def rights(role: dict[str, Any]) -> list[tuple[str, ...]]:
     """Every (group, resource, verb), with the name where the rule has names."""
     return [
@@ -83,6 +92,18 @@ def test_a_role_in_a_namespace_gives_what_the_cluster_role_gives() -> None:
 def test_without_kueue_there_is_no_right_on_its_workloads() -> None:
     groups = {right[0] for right in rights(find(render("--set=rbac.kueue=false"), "ClusterRole", RELEASE))}
     assert "kueue.x-k8s.io" not in groups
+
+
+def test_rights_on_network_policies_are_given_only_where_they_are_made() -> None:
+    role = find(render("--set=settings.job_network.enabled=true"), "ClusterRole", RELEASE)
+    assert sorted(rights(role)) == sorted({**WORKLOAD_RIGHTS, **NETWORK_RIGHTS})
+
+
+def test_who_installs_for_a_namespace_holds_what_the_operator_gets_there() -> None:
+    role = find(render("--set=rbac.installerRole=true"), "ClusterRole", f"{RELEASE}-installer")
+    assert sorted(rights(role)) == sorted(WORKLOAD_RIGHTS)
+    assert "labels" not in role.get("aggregationRule", {})
+    assert not [name for name in role["metadata"]["labels"] if name.startswith("rbac.authorization.k8s.io/aggregate")]
 
 
 def bound(objects: Objects) -> set[tuple[str, str]]:
@@ -136,6 +157,59 @@ def test_the_operator_may(verb: str, resource: str, namespace: str, rbac_server:
     assert may(rbac_server, verb, resource, namespace)
 
 
+# values, rights in a served namespace, in one that is not
+MATRIX: dict[str, tuple[list[str], dict, dict]] = {
+    "cluster": ([], WORKLOAD_RIGHTS, WORKLOAD_RIGHTS),
+    "namespaces": (["--set=watchNamespaces={team-a}"], WORKLOAD_RIGHTS, {}),
+    "tenant": (
+        [f"--values={CHART / 'ci/tenant-values.yaml'}", "--set=watchNamespaces={team-a}"],
+        {right: why for right, why in WORKLOAD_RIGHTS.items() if right[0] != KUEUE},
+        {},
+    ),
+    "network": (["--set=settings.job_network.enabled=true"], {**WORKLOAD_RIGHTS, **NETWORK_RIGHTS}, None),
+}
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_kubectl_auth_can_i_lists_these_rights_and_no_other(name: str, server: ApiServer) -> None:
+    """Every verb on every resource: what is not listed here must not be, in any kind of namespace."""
+    values, served, elsewhere = MATRIX[name]
+    objects = [o for o in render(*values) if o["kind"] in RBAC_KINDS]
+    server.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(objects))
+    try:
+        assert can_i(server, "team-a") == set(served)
+        if elsewhere is not None:
+            assert can_i(server, "team-b") == set(elsewhere)
+        own = {(group, resource, verb, name) for group, resource, verb, name in OWN_RIGHTS}
+        assert can_i(server, NAMESPACE) == own | set(elsewhere if elsewhere is not None else served)
+    finally:
+        server.kubectl("delete", "-f", "-", "--ignore-not-found", input=yaml.safe_dump_all(objects))
+
+
+def can_i(server: ApiServer, namespace: str) -> set[tuple[str, ...]]:
+    """(group, resource, verb), with the name where there is one, less what every service account may."""
+    return listed(server, namespace, RELEASE) - listed(server, namespace, "somebody-else")
+
+
+def listed(server: ApiServer, namespace: str, account: str) -> set[tuple[str, ...]]:
+    """What `kubectl auth can-i --list` says about a service account of the operator's namespace."""
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
+    who = [f"--as=system:serviceaccount:{NAMESPACE}:{account}", *(f"--as-group={group}" for group in groups)]
+    text = server.kubectl("auth", "can-i", "--list", "--no-headers", f"--namespace={namespace}", *who).stdout
+    rows = (re.match(r"(\S*)\s+\[(.*?)\]\s+\[(.*?)\]\s+\[(.*?)\]$", line.strip()) for line in text.splitlines())
+    found = set()
+    for resource, urls, names, verbs in (row.groups() for row in rows if row):
+        plural, _, group = resource.partition(".")
+        plural, group = (
+            (plural, group.partition("/")[0])
+            if "/" not in group
+            else (plural + "/" + group.partition("/")[2], group.partition("/")[0])
+        )
+        for verb in verbs.split():
+            found |= {(group or urls, plural, verb, *([name] if name else [])) for name in names.split() or [""]}
+    return found
+
+
 @pytest.mark.parametrize(
     ("role", "verb", "resource", "expected"),
     [
@@ -161,11 +235,10 @@ def test_people_may_by_our_roles(role: str, verb: str, resource: str, expected: 
 @pytest.fixture(scope="module")
 def rbac_server(server: ApiServer) -> Iterator[ApiServer]:
     """The API server with the default roles and bindings, and the definition."""
-    kinds = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount", "CustomResourceDefinition"}
-    objects = [o for o in render() if o["kind"] in kinds]
+    objects = [o for o in render() if o["kind"] in {*RBAC_KINDS, "CustomResourceDefinition"}]
     server.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(objects))
     yield server
-    server.kubectl("delete", "-f", "-", "--wait=true", input=yaml.safe_dump_all(objects))
+    server.kubectl("delete", "-f", "-", "--ignore-not-found", input=yaml.safe_dump_all(objects))
 
 
 def may(server: ApiServer, verb: str, resource: str, namespace: str) -> bool:

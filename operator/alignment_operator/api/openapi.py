@@ -24,7 +24,7 @@ def _convert(schema: Schema, definitions: Schema) -> Schema:
     if schema.get("default") is None:
         schema.pop("default", None)
     if schema.get(INT_OR_STRING):
-        return {key: value for key, value in schema.items() if key in {INT_OR_STRING, "description", "default"}}
+        return {key: value for key, value in schema.items() if key in _KEPT_OF_INT_OR_STRING}
     result = {key: value for key, value in schema.items() if key in _KEPT}
     result |= _exclusive(schema)
     if "const" in schema:
@@ -36,6 +36,7 @@ def _convert(schema: Schema, definitions: Schema) -> Schema:
     return result | _additional(schema, definitions)
 
 
+_KEPT_OF_INT_OR_STRING = {INT_OR_STRING, "description", "default", "pattern"}
 _KEPT = {
     "type",
     "description",

@@ -10,7 +10,15 @@ from alignment_operator.api.podtemplate import PodTemplate, Volume
 from alignment_operator.api.schema import Name, Number, Path, Section, Short, Text
 
 Seconds = Annotated[int, Field(ge=1, le=31536000)]
-Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+# A name that becomes the value of a label, on the child Job.
+LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+# Kubernetes' own grammar; without it the API server refuses the Job without a word on the field.
+_QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
+    r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+_INT_OR_QUANTITY: Any = {"x-kubernetes-int-or-string": True, "pattern": _QUANTITY}
+Quantity = Annotated[int | str, Field(json_schema_extra=_INT_OR_QUANTITY)]
 
 
 class PolicyModel(trl.Model):
@@ -176,8 +184,8 @@ class Spec(Section):
     output: Output = Field(description="Where checkpoints and the model go.")
     cache: Cache | None = Field(None, description="A cache shared between jobs. Default: the operator's.")
 
-    queue_name: Name | None = Field(None, alias="queueName", description="Kueue LocalQueue that admits the job.")
-    workload_priority_class: Name | None = Field(
+    queue_name: LabelName | None = Field(None, alias="queueName", description="Kueue LocalQueue that admits the job.")
+    workload_priority_class: LabelName | None = Field(
         None, alias="workloadPriorityClass", description="Kueue WorkloadPriorityClass."
     )
     priority_class_name: Name | None = Field(None, alias="priorityClassName", description="PriorityClass of the pods.")

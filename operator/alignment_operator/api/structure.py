@@ -56,6 +56,8 @@ def check(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
     if schema.get(INT_OR_STRING):
         if not isinstance(value, int | str) or isinstance(value, bool):
             yield _wrong_type(path, "integer,string", value)
+        elif isinstance(value, str):
+            yield from _string(schema, value, path)
         return
     if value is None and schema.get("nullable"):
         return

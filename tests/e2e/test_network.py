@@ -1,0 +1,158 @@
+"""The NetworkPolicy of a run, enforced by sigs.k8s.io/kube-network-policies between real pods of the real cluster.
+
+Every connection is tried before the policies are enforced, too: there all of them succeed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignment_operator.networkpolicy import network_policy
+from alignment_operator.settings import load
+from tests.e2e import enforcement
+from tests.e2e.conftest import OPERATOR_NAMESPACE, RELEASE, RESTRICTED
+from tests.e2e.kube import KubectlError, items, kubectl
+from tests.unit.operator.builders import alignment_job
+
+PORT = 29500
+SERVE = f"""
+import http.server, threading
+for port in ({PORT}, 8080):
+    server = http.server.ThreadingHTTPServer(("", port), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever).start()
+"""
+CONNECT = """
+import socket, sys
+socket.setdefaulttimeout(3)
+socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()
+"""
+RESOLVE = "import socket, sys; socket.getaddrinfo(sys.argv[1], 443)"
+OPERATOR = f"{RELEASE}.{OPERATOR_NAMESPACE}.svc"
+LABELS = {"app.kubernetes.io/name": "alignment-operator", "app.kubernetes.io/instance": RELEASE}
+
+
+def job(name: str, image: str, pods: int) -> dict[str, Any]:
+    """A Job as the operator names it, whose pods listen instead of training."""
+    container = {
+        "name": "trainer",
+        "image": image,
+        "command": ["python", "-c", SERVE],
+        "securityContext": RESTRICTED,
+        "resources": {"requests": {"cpu": "10m"}},
+    }
+    template = {"spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}}
+    spec = {"completionMode": "Indexed", "completions": pods, "parallelism": pods, "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+
+class Place:
+    """A namespace with the pods of two runs and of one stranger, by name, and their addresses."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.pods: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
+
+    def find(self) -> None:
+        for pod in items("pods", self.namespace):
+            labels = pod["metadata"]["labels"]
+            key = f"{labels['batch.kubernetes.io/job-name']}-{labels['batch.kubernetes.io/job-completion-index']}"
+            self.pods[key], self.addresses[key] = pod["metadata"]["name"], pod["status"]["podIP"]
+
+    def run(self, pod: str, script: str, *args: str) -> bool:
+        """Whether the script ends well in that pod."""
+        try:
+            kubectl("exec", self.pods[pod], "--", "python", "-c", script, *args, namespace=self.namespace)
+        except KubectlError:
+            return False
+        return True
+
+    def reaches(self, pod: str, target: str, port: int) -> bool:
+        """Whether a connection is made within 3 s; `target` is a pod of this place or a host name."""
+        return self.run(pod, CONNECT, self.addresses.get(target, target), str(port))
+
+
+@pytest.fixture(scope="module")
+def place(operator: str, images: dict[str, str]) -> Iterator[Place]:
+    namespace = f"e2e-network-{int(time.time())}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubectl("apply", "-f", "-", stdin=_object("v1", "Namespace", name=namespace, labels=labels))
+    for name, pods in (("demo-r1", 2), ("other-r1", 1), ("stranger-r1", 1)):
+        kubectl("apply", "-f", "-", namespace=namespace, stdin=job(name, images["operator"], pods))
+    kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s", namespace=namespace, timeout=130)
+    made = Place(namespace)
+    made.find()
+    yield made
+    kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def _object(api: str, kind: str, **metadata: Any) -> dict[str, Any]:
+    return {"apiVersion": api, "kind": kind, "metadata": metadata}
+
+
+def policy(place: Place) -> dict[str, Any]:
+    """That of `demo`, run 1; `stranger` stands for a network that the administrator opens."""
+    opened = {"to": [{"ipBlock": {"cidr": f"{place.addresses['stranger-r1-0']}/32"}}], "ports": [{"port": PORT}]}
+    network = {"enabled": True, "operator_labels": LABELS, "egress": [opened]}
+    settings = {"namespace": OPERATOR_NAMESPACE, "job_network": network}
+    of = load(overrides=settings | {"progress": {"url": f"https://{OPERATOR}:8443", "port": 8443}})
+    made = network_policy(alignment_job(), 1, of)
+    assert made is not None
+    del made["metadata"]["ownerReferences"]
+    made["metadata"]["namespace"] = place.namespace
+    return made
+
+
+# pod, target, port, whether the policy lets it through
+CONNECTIONS = [
+    ("demo-r1-0", "demo-r1-1", PORT, True),
+    ("demo-r1-1", "demo-r1-0", 8080, True),
+    ("demo-r1-0", OPERATOR, 8443, True),
+    ("demo-r1-0", "stranger-r1-0", PORT, True),
+    ("other-r1-0", "stranger-r1-0", PORT, True),
+    ("demo-r1-0", "stranger-r1-0", 8080, False),
+    ("demo-r1-0", "other-r1-0", PORT, False),
+    ("other-r1-0", "demo-r1-0", PORT, False),
+    ("stranger-r1-0", "demo-r1-1", PORT, False),
+    ("demo-r1-0", "kubernetes.default.svc", 443, False),
+    ("demo-r1-1", "operator-health", 8080, False),
+]
+
+
+def test_a_run_is_closed_but_for_what_it_needs(place: Place, tmp_path: Path) -> None:
+    enforcement.build()
+    assert place.run("demo-r1-0", RESOLVE, "kubernetes.default.svc")
+    own = [*place.addresses.values()]
+    place.addresses["operator-health"] = operator_address()
+    before = [place.reaches(pod, target, port) for pod, target, port, _ in CONNECTIONS]
+    assert before == [True] * len(CONNECTIONS)
+
+    kubectl("apply", "-f", "-", stdin=policy(place))
+    with enforcement.enforced(place.namespace, own, tmp_path / "enforcement.log"):
+        until(lambda: not place.reaches("other-r1-0", "demo-r1-0", PORT))
+        during = [place.reaches(pod, target, port) for pod, target, port, _ in CONNECTIONS]
+        assert during == [allowed for *_, allowed in CONNECTIONS]
+        assert place.run("demo-r1-0", RESOLVE, "kubernetes.default.svc")
+
+    assert place.reaches("other-r1-0", "demo-r1-0", PORT)  # nothing of it is left on the machine
+
+
+def operator_address() -> str:
+    """Of a pod of the operator: its port for probes and metrics is not for jobs."""
+    selector = ",".join(f"{name}={value}" for name, value in LABELS.items())
+    return json.loads(kubectl("get", "pods", "-l", selector, "-o", "json", namespace=OPERATOR_NAMESPACE))["items"][0][
+        "status"
+    ]["podIP"]
+
+
+def until(what: Any, seconds: float = 30) -> None:
+    """Wait for the enforcement to hear of the policy."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"not in {seconds} s"

@@ -114,10 +114,15 @@ def test_what_the_hub_refuses_ends_in_its_class(
         "org/gated": Repository(model, token=TOKEN),
         "org/data": Repository(data, kind="dataset"),
     }
+    if down:  # so that the model is the first that is asked for
+        recipe = {"dataset_name": str(data)}
     with Hub(repositories, down=down) as hub:
         exit_code, message = train(tmp_path, zygote, hub, recipe, env)
     assert (exit_code, message["class"]) == (code, failure_class), message
     assert words in message["message"] + message["cure"]
+    if down:  # each file costs half a minute of retries
+        asked = {path.rpartition("/")[2] for _, path in hub.requests if "/org/model/" in path}
+        assert asked == {"config.json"}, "it is given up at the first"
 
 
 def test_a_pinned_gated_model_trains_with_the_right_token(

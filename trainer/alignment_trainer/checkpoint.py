@@ -112,7 +112,7 @@ def latest(folder: str | Path, *, warn: bool = False) -> Checkpoint | None:
     resumable = [candidate for candidate in candidates if candidate.resumable]
     if warn and candidates and not resumable:
         logger.warning(
-            "No checkpoint holds optimizer and schedule (training.saveOnlyModel): the run starts again at step 0."
+            "No checkpoint holds optimizer and schedule (spec.training.saveOnlyModel): the run starts again at step 0."
         )
     return resumable[-1] if resumable else None
 

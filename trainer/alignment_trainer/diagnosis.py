@@ -16,16 +16,16 @@ from . import exits
 from .exits import TrainerError
 
 MEMORY_CURE = (
-    "In the order of what they cost: training.gradientCheckpointing: true; halve training.perDeviceTrainBatchSize and "
-    "double training.gradientAccumulationSteps; dpo.precomputeRefLogProbs: true; a lower maxLength; model.usePeft; "
-    "model.loadIn4bit."
+    "In the order of what they cost: spec.training.gradientCheckpointing: true; halve "
+    "spec.training.perDeviceTrainBatchSize and double spec.training.gradientAccumulationSteps; "
+    "spec.dpo.precomputeRefLogProbs: true; a lower maxLength; spec.model.usePeft; spec.model.loadIn4bit."
 )
 STORAGE_CURE = (
     "Give spec.output.volume (or spec.cache.volume) more space and check that the pod's user may write to it."
 )
 NAME_CURE = (
-    "Check model.modelNameOrPath, model.modelRevision and dataset.datasetName for spelling; if the repository "
-    "is private, give spec.hub.secretName a token that may read it."
+    "Check spec.model.modelNameOrPath, spec.model.modelRevision and spec.dataset.datasetName for spelling; "
+    "if the repository is private, give spec.hub.secretName a token that may read it."
 )
 TOKEN_CURE = "Accept the repository's terms on the hub and give spec.hub.secretName a token that may read it."
 NETWORK_CURE = "The hub or the network is down: it is tried again; with spec.cache.volume a download is kept."
@@ -117,7 +117,7 @@ def _gpu_memory(link: BaseException, _: BaseException) -> TrainerError | None:
 def _host_memory(link: BaseException, _: BaseException) -> TrainerError | None:
     known = isinstance(link, MemoryError) or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
     if known or (isinstance(link, RuntimeError) and re.search(_HOST_MEMORY, str(link), re.I)):
-        cure = "Raise spec.resources.limits.memory, or lower training.perDeviceTrainBatchSize."
+        cure = "Raise spec.resources.limits.memory, or lower spec.training.perDeviceTrainBatchSize."
         return exits.HostOutOfMemory(f"The container's memory is used up: {_say(link)}", cure)
     return None
 
@@ -159,7 +159,8 @@ def _missing(link: BaseException, _: BaseException) -> TrainerError | None:
     if _exactly(link, *_MISSING) or (offline and isinstance(link, OSError) and not_cached):
         return exits.ModelUnavailable(_say(link), NAME_CURE)
     if isinstance(link, ValueError) and re.search(r"unknown split|BuilderConfig .* not found", str(link), re.I):
-        return exits.ModelUnavailable(_say(link), "Check dataset.datasetTrainSplit and dataset.datasetConfig.")
+        cure = "Check spec.dataset.datasetTrainSplit and spec.dataset.datasetConfig."
+        return exits.ModelUnavailable(_say(link), cure)
     return None
 
 

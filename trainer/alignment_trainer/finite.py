@@ -60,5 +60,5 @@ class FiniteGuard:
 def diverged(step: int, why: str) -> Diverged:
     return Diverged(
         f"Training diverged at step {step}: {why}.",
-        cure="Lower training.learningRate, set training.maxGradNorm, or use bf16 instead of fp16.",
+        cure="Lower spec.training.learningRate, set spec.training.maxGradNorm, or use bf16 instead of fp16.",
     )

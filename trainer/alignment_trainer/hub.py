@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,27 @@ def naming(field: str, name: str, revision: str | None = None) -> Iterator[None]
         if known is None:
             raise
         raise known from error
+
+
+def ask(name: str, revision: str | None) -> None:
+    """Fetch the one file that every model has, unless `name` is a folder or the file is in the cache.
+
+    A hub that does not answer is known after half a minute of retries here. Loading would go on to ask it for a dozen
+    files that a model may have, half a minute for each, with GPUs in hand.
+
+    Raises what huggingface_hub raises; nothing for a repository without that file.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if os.path.isdir(name):
+        return
+    try:
+        hf_hub_download(name, "config.json", revision=revision)
+    except LocalEntryNotFoundError:  # neither the hub nor the cache; also an EntryNotFoundError
+        raise
+    except EntryNotFoundError:
+        return
 
 
 def _refusal(error: BaseException, field: str, name: str, revision: str | None) -> TrainerError | None:

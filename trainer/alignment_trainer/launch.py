@@ -103,7 +103,7 @@ class Launcher:
         raise exits.NoProgress(
             f"{count} attempts in a row ended without a new checkpoint; the last one: {last.get('message', 'unknown')}",
             cure=last.get("cure")
-            or "Cure the last attempt's failure or lower training.saveSteps, then change spec.rerun.",
+            or "Cure the last attempt's failure or lower spec.training.saveSteps, then change spec.rerun.",
         )
 
     def _train(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .exits import ModelUnavailable, UserError
-from .hub import naming
+from .hub import ask, naming
 from .quantization import get_kbit_device_map, get_quantization_config, keep_differentiable_on_cpu, resolve_dtype
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def get_processing_class(
     path = local_or_hub(model_args.model_name_or_path, field)
     revision = (training_args.model_init_kwargs or {}).get("revision", model_args.model_revision)
     with naming(field, path, revision):
+        ask(path, revision)
         processing_class = auto.from_pretrained(
             path, revision=revision, trust_remote_code=training_args.trust_remote_code
         )

@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e bench-train survival chaos
+	integration chart e2e bench-train survival chaos failures fuzz
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -66,6 +66,9 @@ fuzz: setup tools  ## 2,000 generated specs: each is refused with a field's path
 survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losses against an undisturbed run's (docs/survival.md)
 	$(PYTHON) -m bench.survival $(ARGS)
 
+failures: setup cluster images  ## every failure class and a lost node, brought about on the cluster (docs/failures.md)
+	$(PYTEST) $(AGAIN) -v tests/e2e/test_failure_classes.py tests/e2e/test_node_lost.py
+
 chaos: setup tools  ## two replicas, 200 jobs, 15 minutes of faults; rules checked in the audit log (docs/faults.md; ARGS='--seed 7')
 	$(PYTHON) -m tests.chaos $(ARGS)
 
@@ -102,4 +105,4 @@ chart: setup tools  ## the chart: schemas, template tests, install, upgrade and 
 	$(PYTEST) $(AGAIN) -v tests/chart
 
 e2e: setup cluster images  ## real pods on the real cluster
-	$(PYTEST) $(AGAIN) -v tests/e2e
+	$(PYTEST) $(AGAIN) -v -m "not slow" tests/e2e

@@ -1,4 +1,4 @@
-"""A model hub on loopback, for what cannot be had without a network: gated, missing, pinned and down.
+"""A model hub on this machine, for what cannot be had without a network: gated, missing, pinned and down.
 
 Speaks the part of the Hugging Face Hub protocol that `huggingface_hub` 2.x uses to read: repository info by revision,
 the tree, `paths-info`, and `resolve/REVISION/FILE` with `X-Repo-Commit`, `ETag` and `X-Error-Code` (RepoNotFound,
@@ -57,7 +57,7 @@ def _files(folder: Path) -> list[Path]:
 class Hub:
     """The server; `requests` lists (method, path) in the order of arrival. `down` answers every request with 503.
 
-    `root`, `writers`, `readers`: for uploads, see Uploads.
+    `root`, `writers`, `readers`: for uploads, see Uploads. `address`: one of this machine, where it listens.
     """
 
     def __init__(
@@ -67,12 +67,13 @@ class Hub:
         root: Path | None = None,
         writers: Mapping[str, str] | None = None,
         readers: frozenset[str] = frozenset(),
+        address: str = "127.0.0.1",
     ) -> None:
         self.repositories, self.down = repositories, down
         self.requests: list[tuple[str, str]] = []
         handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._server = ThreadingHTTPServer((address, 0), handler)
+        self.url = f"http://{address}:{self._server.server_port}"
         self.uploads = Uploads(self.url, root, writers or {}, readers)
 
     def __enter__(self) -> Hub:

@@ -53,6 +53,7 @@ def operator(cluster: None, images: dict[str, str]) -> str:
         *("upgrade", "--install", RELEASE, str(ROOT / "charts" / "alignment-operator")),
         *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "150s"),
         *("--set", f"image.repository={repository},image.tag={tag}"),
+        *("--set", "settings.max_attempts_without_progress=2"),  # of five the last would come after five minutes
         *("--set", f"trainer.image.repository={trainer_repository},trainer.image.tag={trainer_tag}"),
     )
     return OPERATOR_NAMESPACE

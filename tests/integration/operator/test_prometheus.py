@@ -116,7 +116,9 @@ async def scene(
     operator.start()
     watcher.scrape(operator.health_port)
     cluster = await connect(str(apiserver.kubeconfig))
-    made = {name: World(cluster, namespace, name) for name in ("trains", "done", "failed", "waits", "admitted", "stuck")}
+    made = {
+        name: World(cluster, namespace, name) for name in ("trains", "done", "failed", "waits", "admitted", "stuck")
+    }
     await trains(made["trains"], operator, apiserver)
     await ends(made["done"], watcher, 0, {**RESULT, "outcome": "Complete"}, ("Complete", "CompletionsReached", "done"))
     await made["waits"].apply(queueName="team")

@@ -114,6 +114,22 @@ DANGEROUS_ENV = (
     "BASH_ENV",
 )
 
+FSDP = {"fsdp": "full_shard", "fsdpConfig": {"state_dict_type": "FULL_STATE_DICT"}}
+SHARDED = {"fsdp": "full_shard", "fsdpConfig": {"state_dict_type": "SHARDED_STATE_DICT"}}
+
+CHECKPOINT_CASES = [
+    AllowedCase("checkpoints in one piece", {"gpusPerNode": 2, "training": FSDP}),
+    AllowedCase("checkpoints with a pickled index", {"gpusPerNode": 2, "training": SHARDED}, "sealed-fsdp"),
+    AllowedCase(
+        "checkpoints with a pickled index by default",
+        {"gpusPerNode": 2, "training": {"fsdp": "full_shard"}},
+        "sealed-fsdp",
+    ),
+    AllowedCase(
+        "pickled checkpoints of DeepSpeed", {"gpusPerNode": 2, "training": {"deepspeed": "{}"}}, "sealed-deepspeed"
+    ),
+]
+
 REMOTE_CODE_CASES = [
     AllowedCase("a listed commit", model()),
     AllowedCase(
@@ -244,4 +260,4 @@ OTHER_CASES = [
     AllowedCase("no GPU at all", {"gpusPerNode": 1}, "max-gpus", "ours"),
 ]
 
-ALLOWED_CASES = [*REMOTE_CODE_CASES, *SEAL_CASES, *IMAGE_CASES, *OTHER_CASES]
+ALLOWED_CASES = [*REMOTE_CODE_CASES, *CHECKPOINT_CASES, *SEAL_CASES, *IMAGE_CASES, *OTHER_CASES]

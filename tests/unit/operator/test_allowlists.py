@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,11 @@ def test_the_charts_tables_are_the_operators() -> None:
     assert [rule["id"] for rule in tables["allowed"]] == [rule.id for rule in ALLOWED_RULES]
     assert [rule["expression"] for rule in tables["allowed"]] == [admission.online(r.expression) for r in ALLOWED_RULES]
     assert [warning["message"] for warning in tables["warnings"]] == [warning.message for warning in WARNINGS]
+
+
+def test_a_change_of_any_field_that_a_rule_reads_is_judged_at_admission() -> None:
+    template = Path(__file__).parents[3] / "charts/alignment-operator/templates/admission-policies.yaml"
+    judged = re.search(r"'CREATE' \|\| \[(.*?)\]", template.read_text(), re.DOTALL)
+    assert judged is not None
+    read_by_rules = {field for rule in ALLOWED_RULES for field in re.findall(r"\bself\.(\w+)", rule.expression)}
+    assert read_by_rules | {"rerun"} == set(re.findall(r"'(\w+)'", judged[1]))

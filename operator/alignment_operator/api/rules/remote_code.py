@@ -140,4 +140,27 @@ _POD_RULES = [
     ),
 ]
 
-REMOTE_CODE_RULES = [*_MODEL_RULES, *_POD_RULES]
+_CHECKPOINT_RULES = [
+    AllowedRule(
+        "sealed-fsdp",
+        (REMOTE_CODE,),
+        when(
+            has("training.fsdp"),
+            f"{has('training.fsdpConfig.state_dict_type')} && "
+            "self.training.fsdpConfig.state_dict_type == 'FULL_STATE_DICT'",
+        ),
+        f"{_SEALED}FSDP may not write sharded checkpoints: set training.fsdpConfig.state_dict_type: FULL_STATE_DICT",
+        "training.fsdpConfig",
+        "torch unpickles the index of a sharded checkpoint, and a volume may hold one that no run has written",
+    ),
+    AllowedRule(
+        "sealed-deepspeed",
+        (REMOTE_CODE,),
+        f"!({has('training.deepspeed')})",
+        f"{_SEALED}DeepSpeed, which unpickles its checkpoints, is refused: use training.fsdp",
+        "training.deepspeed",
+        "a volume may hold a checkpoint that no run has written",
+    ),
+]
+
+REMOTE_CODE_RULES = [*_MODEL_RULES, *_POD_RULES, *_CHECKPOINT_RULES]

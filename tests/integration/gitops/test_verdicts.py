@@ -22,7 +22,7 @@ class Verdict:
     complete: str
 
 
-UNSEEN = Verdict("Progressing", "InProgress", "InProgress", "InProgress")
+BEFORE = Verdict("Progressing", "InProgress", "InProgress", "InProgress")
 MOVING = Verdict("Progressing", "InProgress", "Current", "InProgress")
 RUNNING = Verdict("Progressing", "Current", "Current", "InProgress")
 HELD = Verdict("Suspended", "Current", "Current", "InProgress")
@@ -33,12 +33,12 @@ FAILED = Verdict("Degraded", "Failed", "Current", "Failed")
 REFUSED = Verdict("Degraded", "Failed", "Failed", "Failed")
 
 TABLE = {
-    UNSEEN: "not-looked-at spec-changed-and-not-looked-at",
-    MOVING: "run-begins job-without-pods-yet pod-is-starting one-of-two-runs unschedulable unschedulable-for-a-moment "
+    BEFORE: "not-looked-at spec-changed-and-not-looked-at run-begins rerun-waits-for-pods rerun-begins",
+    MOVING: "job-without-pods-yet pod-is-starting one-of-two-runs unschedulable unschedulable-for-a-moment "
     "image-cannot-be-pulled secret-is-missing quota node-is-silent pod-that-cannot-be-removed pod-is-being-stopped "
     "between-attempts admitted-and-not-started succeeded-before-its-phase-says-so failed-before-its-phase-says-so "
     "pod-failed-and-job-not-yet peers-of-the-culprit-still-run last-failure-that-counts job-stops-its-pods "
-    "leader-is-done pod-is-done-and-its-job-has-not-counted-it rerun-waits-for-pods rerun-begins",
+    "leader-is-done pod-is-done-and-its-job-has-not-counted-it",
     RUNNING: "running both-run a-peer-is-done quota-that-was-raised a-pod-of-the-job-that-was-deleted-by-hand",
     HELD: "waits-in-queue queue-has-no-room preempted suspended suspended-in-a-queue applied-suspended "
     "waits-for-another-job rerun-is-suspended rerun-waits-for-another-job",
@@ -74,7 +74,7 @@ def test_argo_cd_shows_the_sentence_that_says_what_to_do() -> None:
     states = every_state()
     for name, shown in zip(states, engines.argo(states.values()), strict=True):
         sentences = {c["message"] for c in states[name]["status"].get("conditions", ())}
-        assert shown.message in sentences or EXPECTED[name] is UNSEEN, name
+        assert shown.message in sentences or "not-looked-at" in name, name
     (failed,) = engines.argo([states["failed"]])
     assert states["failed"]["status"]["failure"]["message"] in failed.message
 

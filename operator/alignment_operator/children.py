@@ -1,18 +1,19 @@
 """Making a run's ConfigMap, Service and Job, in this order, as often as needed and never twice."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import yaml
 
-from . import jobs, networkpolicy, recipe
+from . import jobs, networkpolicy, obstacles, recipe
 from .api.alignmentjob import AlignmentJob
 from .api.constants import Reason
 from .cluster import ApiError, Cluster
-from .observed import UpstreamView
+from .observed import Observed, UpstreamView
 from .problems import SpecProblem
-from .resources import CONFIG_MAPS, of
-from .runs import Decision
+from .resources import CONFIG_MAPS, SERVICES, of
+from .runs import Decision, finished
 from .settings import Settings
 
 Object = dict[str, Any]
@@ -43,6 +44,20 @@ class Children:
             if error.refused:
                 raise refusal(error) from error
             raise
+
+    async def lack(self, job: AlignmentJob, observed: Observed, now: datetime) -> bool:
+        """Whether somebody deleted what a live Job's next pods need beside it. Raises ApiError.
+
+        Asked only when pods wait for their volumes, or begin again and have to find each other.
+        """
+        child, several = observed.job, job.spec.nodes > 1
+        if child is None or child.deleting or finished(child):
+            return False
+        again = several and any(pod.phase == "Failed" for pod in observed.own_pods)
+        if not again and not obstacles.awaiting_volumes(observed, now):
+            return False
+        wanted = (CONFIG_MAPS, SERVICES) if several else (CONFIG_MAPS,)
+        return any([await self._cluster.get(resource, child.namespace, child.name) is None for resource in wanted])
 
     async def refusal(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> SpecProblem | None:
         """What the API server would say to the Job of a run that has not begun: a dry run. Raises ApiError."""

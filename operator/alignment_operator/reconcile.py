@@ -87,16 +87,16 @@ class Reconciler:
             observed = Observed(upstream=observed.upstream, before=(*observed.gone, *observed.pods))
         result = await self._report(key, obj, job, observed, decision)
         try:
-            again = await self._act(key, observed, decision)
+            again = await self._act(key, job, observed, decision)
         except Exception:
             await events.emit(self._cluster, obj, result.events)
             raise
         await events.emit(self._cluster, obj, result.events)  # last: nobody waits for them
         return _soonest(result.look_again, decision.look_again, again)
 
-    async def _act(self, key: Key, observed: Observed, decision: Decision) -> float | None:
+    async def _act(self, key: Key, job: AlignmentJob, observed: Observed, decision: Decision) -> float | None:
         """What follows the status write; returns the seconds to the next look (None: it does not ask for one)."""
-        if decision.start:
+        if decision.start or await self._children.lack(job, observed, self._now()):
             return await self._start(key, observed, decision)
         await self._patch(observed, decision)
         await self._delete(observed, decision)

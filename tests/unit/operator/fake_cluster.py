@@ -4,6 +4,7 @@ It keeps what reconcile relies on: resourceVersions, conflicts, AlreadyExists, U
 a real one.
 """
 
+from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Any
 
@@ -35,6 +36,11 @@ class FakeCluster:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         return self._act(f"get {resource.kind} {name}", lambda: self.objects.get((resource.kind, namespace, name)))
+
+    async def pages(self, resource: Resource, namespace: str, **query: str) -> AsyncIterator[Object]:
+        """Events about pods are asked for by LIST: there are none."""
+        assert resource.kind == "Event"
+        yield self._act("list Event", lambda: {"items": []})
 
     async def create(self, resource: Resource, manifest: Object, *, dry_run: bool = False) -> Object:
         name = manifest.get("reason") or manifest["metadata"]["name"]  # an Event's own name is random

@@ -222,6 +222,39 @@ def test_a_job_made_again_under_its_name_waits_for_the_pods_of_the_one_before():
     assert [job["metadata"]["name"] for job in cluster.of("Job")] == ["demo-r1"]
 
 
+def pod_of(cluster: FakeCluster, name: str, **status: Any) -> None:
+    """A pod of the live Job."""
+    labels = {"alignment-operator.io/job": "demo", "alignment-operator.io/run": "1"}
+    labels["batch.kubernetes.io/controller-uid"] = cluster.objects["Job", "team", "demo-r1"]["metadata"]["uid"]
+    metadata = {"namespace": "team", "name": name, "uid": name, "labels": labels}
+    cluster.put({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "a"}, "status": status})
+
+
+def waits_for_volumes(cluster: FakeCluster) -> None:
+    about = {"lastTransitionTime": _stamp(NOW - timedelta(minutes=1))}
+    scheduled = {"type": "PodScheduled", "status": "True", **about}
+    sandbox = {"type": "PodReadyToStartContainers", "status": "False", **about}
+    pod_of(cluster, "demo-r1-0-b", phase="Pending", conditions=[scheduled, sandbox])
+
+
+def begins_again(cluster: FakeCluster) -> None:
+    pod_of(cluster, "demo-r1-0-a", phase="Failed")
+    pod_of(cluster, "demo-r1-0-b", phase="Pending")
+
+
+@pytest.mark.parametrize(("kind", "scene"), [("ConfigMap", waits_for_volumes), ("Service", begins_again)])
+def test_what_somebody_deleted_beside_a_live_job_is_made_again_when_its_pods_need_it(kind, scene):
+    cluster = FakeCluster()
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    before = cluster.objects.pop((kind, "team", "demo-r1"))
+    scene(cluster)
+    asyncio.run(settle(cluster))
+    (again,) = cluster.of(kind)
+    assert again.get("data") == before.get("data")
+    assert len([what for what in cluster.created if what.startswith("Job ")]) == 1
+
+
 def test_an_alignment_job_whose_deletion_was_missed_is_forgotten_when_its_job_is_gone():
     """Its watch may have been broken; to ask for it again and again would find nothing else."""
     cluster = FakeCluster()

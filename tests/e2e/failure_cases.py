@@ -54,7 +54,6 @@ def cases(hub: str, gone_hub: str, small_claim: str) -> tuple[Case, ...]:
             ("Diverged", 81, False),
             "spec.training.learningRate",
             {"resources": SMALL, "model": FULL, "training": {**LONG, "learningRate": 1e30}},
-            slow=False,
         ),
         Case("small-gpu", ("GpuOutOfMemory", 80, False), "cheapest change", fault("small-gpu", **on_gpu), slow=False),
         Case(
@@ -64,7 +63,7 @@ def cases(hub: str, gone_hub: str, small_claim: str) -> tuple[Case, ...]:
             {**once, "model": FULL, "output": on_small_disk},
             slow=False,
         ),
-        Case("segmentation-fault", ("Infrastructure", 139, True), "last of 1 failures", fault("SIGSEGV"), slow=False),
+        Case("segmentation-fault", ("Infrastructure", 139, True), "last of 1 failures", fault("SIGSEGV")),
         Case("abort", ("Infrastructure", 134, True), "last of 1 failures", fault("SIGABRT")),
         Case("killed", ("Killed", 137, True), "Something outside killed", fault("SIGKILL")),
         Case("bug", ("Internal", 70, True), "a bug of ours", fault("exception")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import subprocess
 import time
 import urllib.request
 import uuid
@@ -190,6 +191,7 @@ def test_gpu_seconds_and_their_cost_are_those_of_the_pods(scene: Scene) -> None:
 
 
 def test_prometheus_evaluates_every_alert_and_tells_of_the_failed_run(scene: Scene) -> None:
+    scene.prometheus.until('count(ALERTS{alertname="AlignmentJobFailed", alertstate="firing"})', 1.0)
     groups = scene.prometheus.api("rules")["groups"]
     rules = {rule["name"]: rule for group in groups for rule in group["rules"]}
     assert len(rules) == sum(len(group["rules"]) for group in yaml.safe_load(ALERTS.read_text())["groups"])
@@ -219,11 +221,22 @@ async def test_a_restart_changes_nothing_that_is_read_from_the_cluster(scene: Sc
     assert scene.prometheus.value("alignment_operator_gpu_seconds_total") in (None, 0.0), "a counter begins anew"
 
 
+def exposition(operator: Operator) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{operator.health_port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def test_promtool_has_nothing_against_names_units_and_texts(scene: Scene) -> None:
+    text = exposition(scene.operator)
+    assert "alignment_operator_job_info{" in text
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
 def test_a_replica_that_does_not_lead_tells_nothing_of_jobs(scene: Scene, tmp_path: Path) -> None:
     second = Operator(scene.operator.kubeconfig, scene.namespace, tmp_path / "log").start()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{second.health_port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
+        text = exposition(second)
     finally:
         second.end(signal.SIGKILL)
     assert 'leader_election_master_status{name="alignment-operator"} 0.0' in text

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from alignment_operator.conditions import stamp
@@ -42,9 +43,10 @@ def near(seconds: float, expected: float) -> bool:
 
 
 async def test_every_attempt_is_counted_once_whoever_watches(
-    new_operator: Callable[..., Operator], world: World, apiserver: ApiServer
+    new_operator: Callable[..., Operator], world: World, apiserver: ApiServer, tmp_path: Path
 ) -> None:
-    operator = new_operator().start()
+    (tmp_path / "settings.yaml").write_text("lease_seconds: 4")  # so soon a killed operator is followed
+    operator = new_operator(f"--settings={tmp_path / 'settings.yaml'}").start()
     await world.apply(gpusPerNode=2)
     await attempt(world, 1, "a", -1000, -900)  # preempted
     await world.until(lambda o: near(o["status"]["usage"]["gpuSeconds"], 100))

@@ -90,7 +90,8 @@ def test_jobs_train_on_through_an_upgrade_and_a_rollback(
     assert job.status()["run"] == 1
 
     newer.patch(suspend=False)  # stored with a field that the definition no longer has
-    status: dict[str, Any] = newer.complete()
+    status: dict[str, Any] = newer.wait("a start", lambda status: status.get("jobUID"))
     assert status["run"] == 1
+    assert LATER not in newer.object()["spec"]
     assert job.status()["phase"] == "Running"
     assert children(job) == before

@@ -46,18 +46,26 @@ def reference() -> str:
     return reference.text()
 
 
+def argocd() -> str:
+    """Return gitops/argocd/argocd-cm.yaml."""
+    from dev.generate import argocd
+
+    return argocd.text(ROOT)
+
+
 # In this order: the later ones read the earlier ones.
 FILES = {
     API / "trl.py": trl_models,
     ROOT / "charts/alignment-operator/files/alignmentjobs.crd.yaml": crd,
+    ROOT / "charts/alignment-operator/files/admission.yaml": admission,
     ROOT / "docs/api-reference.md": reference,
+    ROOT / "gitops/argocd/argocd-cm.yaml": argocd,
 }
 
 
 def main() -> int:
     """Write the files, or compare them; the exit code is 1 if a compared file differs."""
     parser = argparse.ArgumentParser(prog="python -m dev.generate", description=__doc__)
-    ROOT / "charts/alignment-operator/files/admission.yaml": admission,
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     check = parser.parse_args().check
     stale = []

@@ -38,7 +38,7 @@ from .workers import work
 from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
-IDLE_SECONDS = 10.0  # a connection without a request is closed then; aiohttp's own default is an hour
+IDLE_SECONDS = 5.0  # a connection without a request is closed then; aiohttp's own default is an hour
 LINGERING_SECONDS = 2.0  # for the rest of a body that is answered before its end
 STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
 RETRY_SECONDS = (0.5, 5.0)  # the first wait for an API server that does not answer, doubled up to the last

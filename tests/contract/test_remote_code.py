@@ -47,10 +47,12 @@ def attempt(kind, name, revision):
         return f"{type(error).__name__}: {error}"
 
 work = json.loads(sys.argv[1])
-os.chdir(work["folder"])
 before = {name: attempt(*load) for name, load in work["before"].items()}
 remote_code.restrict(work["allowed"])
-print(json.dumps({"before": before, "after": {name: attempt(*load) for name, load in work["after"].items()}}))
+after = {name: attempt(*load) for name, load in work["after"].items()}
+os.chdir(work["beside"])
+beside = {name: attempt(*load) for name, load in work["there"].items()}
+print(json.dumps({"before": before, "after": after | beside}))
 """
 
 
@@ -116,12 +118,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     }
     before["poisoned cache"] = ("config", "org/free-poisoned", commit_of(free))
     allowed = [f"org/listed@{commit}", f"org/poisoned@{clean}"]
+    beside = {"folder with the repository's name": ("config", "org/listed", commit)}
+    work = {"before": before, "after": loads, "allowed": allowed, "beside": str(root / "work"), "there": beside}
     with Hub(repositories) as hub:
-        found = drive(hub, root, {"folder": str(root), "before": before, "after": loads, "allowed": allowed})
-        same_name = {"folder": str(root / "work"), "before": {}, "allowed": allowed}
-        same_name["after"] = {"folder with the repository's name": ("config", "org/listed", commit)}
-        found["after"] |= drive(hub, root, same_name)["after"]
-    return found
+        return drive(hub, root, work)
 
 
 def drive(hub: Hub, root: Path, work: dict[str, Any]) -> dict[str, dict[str, str]]:

@@ -65,7 +65,7 @@ NOW = (
     stat("Running", f'sum({JOBS}, phase="Running"}})'),
     stat("Queued", f'sum({JOBS}, phase="Queued"}})'),
     stat("Cannot start", f'sum({JOBS}, phase="Starting", failure_class!=""}})'),
-    stat("Failed in this time", f'sum(increase({RUNS}, outcome="Failed"}}[$__range]))', text="Runs."),
+    stat("Failed in this time", f'round(sum(increase({RUNS}, outcome="Failed"}}[$__range])))', text="Runs."),
     stat("GPUs held", f"sum({GPUS})"),
     stat(
         "GPU-hours in this time",
@@ -78,7 +78,7 @@ JOBS_OVER_TIME = (
     graph("Jobs by method", f"sum by (method) ({JOBS}}})", "{{method}}", stacked=True),
     graph(
         "Failed runs by class",
-        "sum by (failure_class) (increase(alignment_operator_run_failures_total[$__rate_interval]))",
+        "sum by (failure_class) (increase(alignment_operator_run_failures_total[$__rate_interval])) > 0",
         "{{failure_class}}",
         text="Of all namespaces. docs/failures.md has the classes.",
     ),

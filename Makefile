@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e bench-train survival chaos failures fuzz
+	integration chart e2e bench-operator bench-train survival chaos failures fuzz
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -62,6 +62,10 @@ bench-train: setup  ## our trainer beside `trl dpo` on the same recipes: speed, 
 
 fuzz: setup tools  ## 2,000 generated specs: each is refused with a field's path or becomes a valid Job (docs/security.md)
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) FUZZ_SEED=$(or $(SEED),2) $(PYTEST) -s tests/integration/api/test_fuzz.py
+
+bench-operator: setup  ## the operator beside Kubeflow Trainer on a simulated cluster: latency, CPU, calls, memory (docs/benchmarks.md)
+	python3 -m dev.cluster build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok
+	$(PYTHON) -m bench.operator $(ARGS)
 
 survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losses against an undisturbed run's (docs/survival.md)
 	$(PYTHON) -m bench.survival $(ARGS)

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.train.measure import processor
 from dev.simulated.cluster import simulated_cluster
 
-from . import record, rows
+from . import record, rows, table
 from .kubeflow import Kubeflow
 from .load import Client
 from .ours import Ours
@@ -27,11 +27,15 @@ from .stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "docs/contract/termination.example.json"
-DEFAULT_SIZES = {"idle": [rows.SEQUENTIAL], "burst": [1000], "resident": [1000]}
+DEFAULT_SIZES = {"idle": [rows.SEQUENTIAL], "burst": [1000], "resident": [1000], "progress": [1000]}
+OURS_ALONE = {"progress"}
 
 
 def main() -> int:
     given = arguments()
+    if given.table:
+        say(table.tables(record.read(given.record)))
+        return 0
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-operator-")))
         if given.keep:
@@ -57,6 +61,8 @@ def measured(stage: Stage, sides: list[Side], given: argparse.Namespace) -> Iter
         for size in given.sizes or DEFAULT_SIZES[row]:
             for number in range(1, given.rounds + 1):
                 for side in sides:
+                    if row in OURS_ALONE and not isinstance(side, Ours):
+                        continue
                     with running(side):
                         figures = rows.ROWS[row](stage, side, size)
                     yield Entry(session, commit, machine, row, side.name, size, number, figures)
@@ -90,6 +96,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="of each row and size (default: 1)")
     parser.add_argument("--pod-seconds", type=float, default=5.0, help="how long each pod runs (default: 5)")
     parser.add_argument("--record", type=Path, default=record.DEFAULT, help=f"append there (default: {record.DEFAULT})")
+    parser.add_argument("--table", action="store_true", help="print what the record has, and measure nothing")
     parser.add_argument("--keep", type=Path, help="folder for logs and state, kept; it must be empty")
     parser.add_argument("--profile", type=Path, help="run our operator under cProfile and write its statistics there")
     return parser.parse_args()

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import calls, usage
 from .load import create_all
+from .progress import progress
 from .sides import Side
 from .stage import Meter, Stage
 
@@ -20,7 +21,6 @@ IDLE_SECONDS = 60.0
 RESTART_STILL_SECONDS = 8.0
 MEBIBYTE = 1 << 20
 SECONDS_A_JOB = 1.0  # after which a run is given up
-ENDLESS = {"simulated/endless": "true"}
 
 
 def idle(stage: Stage, side: Side, size: int) -> Figures:
@@ -112,4 +112,9 @@ def _rss(side: Side) -> dict[str, float]:
     return {name: usage.of(process.pid).rss / MEBIBYTE for name, process in side.processes.items()}
 
 
-ROWS: dict[str, Callable[[Stage, Side, int], Figures]] = {"idle": idle, "burst": burst, "resident": resident}
+ROWS: dict[str, Callable[[Stage, Side, int], Figures]] = {
+    "idle": idle,
+    "burst": burst,
+    "resident": resident,
+    "progress": progress,
+}

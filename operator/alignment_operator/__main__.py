@@ -40,13 +40,16 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import uvloop
+
     from . import logs
     from .process import run
     from .resync import CrdMissing
 
     logs.configure(options.log_level, options.log_format)
     try:
-        asyncio.run(run(load(options.settings, _overrides(options)), options.kubeconfig, options.bind))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(load(options.settings, _overrides(options)), options.kubeconfig, options.bind))
     except (SettingsProblem, CrdMissing) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

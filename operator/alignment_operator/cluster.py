@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio import client, config
+from pydantic_core import from_json
 
 from .resources import Resource
 
@@ -129,7 +130,7 @@ class Cluster:
         response = answer.response  # of aiohttp, for reading line by line
         try:
             async for line in response.content:
-                event = json.loads(line)
+                event = from_json(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
@@ -191,7 +192,7 @@ class Cluster:
         content_type: str | None = None,
     ) -> Object:
         response = await self._send(method, path, body=body, query=query, content_type=content_type)
-        return json.loads(await response.read())
+        return from_json(await response.read())
 
     async def _send(
         self,

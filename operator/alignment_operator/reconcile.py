@@ -6,6 +6,7 @@ never makes a second Job for a run.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 from . import events, obstacles
 from .api import validation
 from .api.alignmentjob import AlignmentJob
-from .api.constants import API_VERSION, KIND, ConditionType, Reason
+from .api.constants import API_VERSION, KIND, ConditionType, Phase, Reason
 from .children import Children, NotYet
 from .cluster import ApiError, Cluster
 from .ends import Ends
@@ -39,6 +40,7 @@ SETTLE_SECONDS = (
 )
 PASSING_SECONDS = 5.0  # what only says that something is on its way may wait so long for that to happen
 SILENT = {"jobUID", "startTime"}  # worth no write of their own
+MODELS = 500  # AlignmentJobs that are kept as models, about 20 KB each
 NOT_YET_SECONDS = 2.0  # the predecessor of the same name is being collected
 
 
@@ -61,6 +63,7 @@ class Reconciler:
         self._refused: dict[
             Key, tuple[int, datetime, SpecProblem]
         ] = {}  # generation that the API server refused, and when
+        self._models: OrderedDict[Key, tuple[str, tuple[AlignmentJob, SpecProblem | None]]] = OrderedDict()
         self._passing: dict[Key, datetime] = {}  # since when a passing change waits
         self._ends = Ends()
 
@@ -75,7 +78,7 @@ class Reconciler:
             self._passing.pop(key, None)
             self._ends.forget(key)
             return None
-        job, problem = read(obj)
+        job, problem = self._read(key, obj)
         observed = self._ends.marked(key, self._store.observe(key, job.metadata.uid, job.status.run or 1))
         if stuck := obstacles.awaiting_volumes(observed, self._now()):
             observed = replace(observed, pod_events=await events.about_pods(self._cluster, stuck))
@@ -101,6 +104,16 @@ class Reconciler:
         await self._patch(observed, decision)
         await self._delete(observed, decision)
         return None
+
+    def _read(self, key: Key, obj: Object) -> tuple[AlignmentJob, SpecProblem | None]:
+        """`read`, once for a version of the object: its children's news come in between."""
+        version = obj["metadata"].get("resourceVersion", "")
+        known = self._models.pop(key, None)
+        model = known[1] if known and version and known[0] == version else read(obj)
+        self._models[key] = version, model
+        if len(self._models) > MODELS:
+            self._models.popitem(last=False)
+        return model
 
     async def _hindrance(
         self, obj: Object, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None
@@ -152,7 +165,8 @@ class Reconciler:
         self._told(obj, written.get("status") or {})
         log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
         self._store.counted(key, observed.gone)
-        return replace(result, look_again=_soonest(result.look_again, SETTLE_SECONDS))
+        ended = result.status.get("phase") in (Phase.COMPLETE, Phase.FAILED)
+        return replace(result, look_again=_soonest(result.look_again, SETTLE_SECONDS)) if ended else result
 
     def _postponed(self, key: Key, passing: bool) -> float:
         """For how many seconds a change that is passing may still wait; 0: write it now."""

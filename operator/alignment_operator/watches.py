@@ -27,7 +27,7 @@ SELECTORS: dict[Resource, dict[str, str]] = {
     EVENTS: {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate"},
 }
 RETRY_SECONDS = 2.0
-FLOCK_SECONDS = 0.2  # events of one job's children come in flocks: one reconcile for all of them
+FLOCK_SECONDS = 0.3  # events of one job's children come in flocks: one reconcile for all of them
 
 
 class Watches:

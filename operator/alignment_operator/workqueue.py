@@ -38,7 +38,9 @@ class WorkQueue(Generic[K]):
         self._due: dict[K, float] = {}  # the earliest delayed add of a key; entries of _later that differ are dead
         self._order = itertools.count()
         self._failures: dict[K, int] = {}
-        self._changed = asyncio.Event()
+        self._sleepers: deque[asyncio.Future[None]] = deque()  # workers without a key, one of which is woken by an add
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_due = float("inf")
         self.added = 0  # keys queued since the start, delayed ones when they came due
         self.waited: Callable[[float], None] = lambda seconds: None  # told how long each key waited for a worker
         self._closed = False
@@ -53,7 +55,7 @@ class WorkQueue(Generic[K]):
         self.added += 1
         self._since[key] = self._clock()
         self._ready.append(key)
-        self._changed.set()
+        self._wake()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Queue the key in so many seconds. Of several delayed adds of one key only the earliest counts."""
@@ -65,7 +67,8 @@ class WorkQueue(Generic[K]):
             return
         self._due[key] = due
         heapq.heappush(self._later, (due, next(self._order), key))
-        self._changed.set()
+        if self._sleepers:
+            self._set_alarm(due)
 
     def add_failed(self, key: K) -> float:
         """Queue the key after its back-off; returns the delay in seconds."""
@@ -90,7 +93,8 @@ class WorkQueue(Generic[K]):
                 return key
             if self._closed:
                 raise ShutDown
-            await self._wait(next_due)
+            self._set_alarm(next_due)
+            await self._sleep()
 
     def done(self, key: K) -> None:
         """Let the key go; it is queued at once if it was added meanwhile."""
@@ -105,7 +109,8 @@ class WorkQueue(Generic[K]):
         self._ready.clear()
         self._since.clear()
         self._again.clear()
-        self._changed.set()
+        while self._sleepers:
+            self._wake()
 
     def __len__(self) -> int:
         """How many keys are ready and wait for a worker (`workqueue_depth`)."""
@@ -133,8 +138,36 @@ class WorkQueue(Generic[K]):
                 self.add(key)
         return None
 
-    async def _wait(self, until: float | None) -> None:
-        self._changed.clear()
-        timeout = None if until is None else max(0.0, until - self._clock())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), timeout)
+    async def _sleep(self) -> None:
+        """Until woken. One worker is woken for one key: if all were, all but one would look at the queue in vain."""
+        sleeper = asyncio.get_running_loop().create_future()
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper
+        except asyncio.CancelledError:
+            if sleeper.done() and not sleeper.cancelled():
+                self._wake()  # the key that it was woken for is another's now
+            raise
+        finally:
+            with contextlib.suppress(ValueError):
+                self._sleepers.remove(sleeper)
+
+    def _wake(self) -> None:
+        while self._sleepers:
+            sleeper = self._sleepers.popleft()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                return
+
+    def _set_alarm(self, due: float | None) -> None:
+        """Look for due keys then, unless an earlier alarm is set."""
+        if due is None or due >= self._alarm_due:
+            return
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm_due = due
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - self._clock()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_due = None, float("inf")
+        self._set_alarm(self._move_due())

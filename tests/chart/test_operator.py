@@ -90,19 +90,25 @@ def ready(port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("values", [(), ("--set=watchNamespaces={team-a,team-b}",)], ids=["cluster", "namespaces"])
+NAMESPACED = ("--set=watchNamespaces={team-a,team-b}", "--set=settings.job_network.enabled=true")
+
+
+@pytest.mark.parametrize("values", [(), NAMESPACED], ids=["cluster", "namespaces-network"])
 def test_the_charts_rights_suffice(values: tuple[str, ...], server: ApiServer, helm: Helm, tmp_path: Path) -> None:
     helm("install", RELEASE, str(CHART), *values)
     try:
         server.kubectl("wait", "--for=condition=Established", "crd/alignmentjobs.alignment-operator.io")
         with operator(server, tmp_path) as log:
             live_a_life(server, log)
+        assert bool(get(server, "networkpolicy", "demo-r1", "team-a")) is (values == NAMESPACED)
         told = log.read_text()
         assert "forbidden" not in told.lower(), told
     finally:
         helm("uninstall", RELEASE)
         server.kubectl("delete", "crd", "alignmentjobs.alignment-operator.io", "--timeout=60s")
-        server.kubectl("delete", "jobs,services,configmaps,events", "--all", "-n", "team-a", "--wait=false")
+        server.kubectl(
+            "delete", "jobs,services,configmaps,networkpolicies,events", "--all", "-n", "team-a", "--wait=false"
+        )
 
 
 def live_a_life(server: ApiServer, log: Path) -> None:

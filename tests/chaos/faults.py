@@ -16,6 +16,7 @@ from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, JOBS, PODS
 from dev.simulated import SimulatedCluster
 
 from .history import JOB_LABEL
+from .proxy import Weather
 from .replicas import Replica
 from .schedule import Fault
 
@@ -111,7 +112,7 @@ class Faults:
             replica.proxy.weather.refuse[status] = share
         await asyncio.sleep(seconds)
         for replica in self._replicas:
-            del replica.proxy.weather.refuse[status]
+            replica.proxy.weather.refuse.pop(status, None)
 
     async def lose_answers(self, seconds: float, share: float) -> None:
         await self._weather(seconds, "lose", share)
@@ -135,7 +136,7 @@ class Faults:
         proxy.weather.partition = False
 
     async def _weather(self, seconds: float, name: str, value: Any) -> None:
-        fair = getattr(self._replicas[0].proxy.weather, name)
+        fair = getattr(Weather.fair(), name)
         for replica in self._replicas:
             setattr(replica.proxy.weather, name, value)
         await asyncio.sleep(seconds)

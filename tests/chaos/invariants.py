@@ -100,6 +100,22 @@ def _returns(job: Life) -> Iterator[str]:
             ended[run] = how
 
 
+def late_reports(history: History) -> list[str]:
+    """No report is written after its run's end, nor one of another run."""
+    return [what for job in history.lives("alignmentjobs") for what in _late(job)]
+
+
+def _late(job: Life) -> Iterator[str]:
+    for before, write in pairwise(job.writes):
+        if write.manager != PROGRESS_MANAGER:
+            continue
+        run = str(_status(write).get("run") or 0)
+        if _end_of(before.object or {}, run):
+            yield f"a report was written after the end of run {run}: {write}"
+        if str((_status(write).get("progress") or {}).get("run")) != run:
+            yield f"a report of another run than {run} was written: {write}"
+
+
 def _end_of(job: Json, run: str) -> str:
     """Complete or Failed, with the reason, when the status says so of that run; else empty."""
     status = job.get("status") or {}
@@ -181,6 +197,7 @@ def all_of(history: History, operators: Operators, present: Collection[str], lea
         "never two Jobs for one AlignmentJob and run": lambda: second_jobs(history, operators),
         "no run goes back from its end": lambda: returns_from_the_end(history),
         "no write without a change": lambda: empty_writes(history, operators),
+        "no report after the end, nor of another run": lambda: late_reports(history),
         "nothing is orphaned": lambda: orphans(history, present),
         "no write of a replica while another holds the Lease": lambda: writes_without_lease(history, operators, lease),
     }

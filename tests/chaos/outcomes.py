@@ -13,6 +13,7 @@ Json = dict[str, Any]
 
 # lastReportTime and its like are times; a recipe's hash has the job's name in it.
 PASSING = frozenset(("lastTransitionTime", "startTime", "completionTime", "lastReportTime", "jobUID", "outputPath"))
+LAST_WORDS = ("run", "phase", "percentage", "attempt", "step", "totalSteps", "lastCheckpointStep")
 POD = re.compile(r"NAME-r(\d+)-(\d+)-[a-z0-9]{5}\b")
 
 
@@ -21,6 +22,13 @@ def outcome(job: Json) -> Json:
     text = json.dumps(job.get("status") or {}).replace(job["metadata"]["name"], "NAME")
     text = POD.sub(r"NAME-r\1-\2-POD", text)
     found: Json = json.loads(text, object_hook=lambda o: {k: v for k, v in o.items() if k not in PASSING})
+    said = found.get("result", {}).get("outcome") == "Complete"
+    # without last words of the pod the last report stays, and which one came last is chance
+    progress = found.pop("progress", {})
+    if said:
+        found["progress"] = {name: progress.get(name) for name in LAST_WORDS}
+    elif "metrics" in found:
+        del found["metrics"]
     return found
 
 

@@ -22,6 +22,7 @@ from .faults import Faults
 from .history import History
 from .proxy import Proxy
 from .replicas import Replica
+from .reports import Reports
 from .schedule import LONG, REPLICAS, SHORT, Fault, Pace, schedule
 from .scripts import Plan, controls, population
 from .users import Users
@@ -132,6 +133,8 @@ class _Run:
 
     async def go(self) -> Verdict:
         direct = await connect(str(self._cluster.kubeconfig))
+        reports = Reports(direct, self._replicas, random.Random(self._seed))
+        sending = asyncio.create_task(reports.send((CONTROL, NAMESPACE)))
         try:
             await self._until("replicas", self._ready, CONTROL_SECONDS)
             control = Users(direct, CONTROL)
@@ -147,8 +150,11 @@ class _Run:
             late = await self._finish(users, self._plans, self._scale.settle, plays)
             await self._until("replicas", self._ready, CONTROL_SECONDS)
             await asyncio.sleep(IDLE_SECONDS)
-            return self._judge(users, control, late, faults.done)
+            verdict = self._judge(users, control, late, faults.done)
+            verdict.figures["reports of progress by answer (0: none)"] = dict(sorted(reports.answers.items()))
+            return verdict
         finally:
+            sending.cancel()
             await direct.close()
 
     async def _finish(
@@ -202,6 +208,9 @@ class _Run:
             "Jobs made": len(history.lives("jobs")),
             "pods": len(history.lives("pods")),
             "accepted writes of the operator": dict(writes.most_common()),
+            "of them reports of progress": sum(
+                write.manager == invariants.PROGRESS_MANAGER for write in history.writes
+            ),
             "requests refused, answers lost, watches cut": [
                 sum(getattr(proxy, name) for proxy in proxies) for name in ("refused", "lost", "cut")
             ],

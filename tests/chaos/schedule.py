@@ -135,7 +135,7 @@ def schedule(seed: int, seconds: float, pace: Pace = LONG) -> list[Fault]:
         if fault.end > seconds - (pace.calm if kind in ALONE else 0):
             continue
         faults.append(fault)
-        busy[kind] = fault.end
+        busy[kind] = fault.end + 1  # one ends what it began before the next begins
         free = _free(fault, pace, free)
     return faults
 

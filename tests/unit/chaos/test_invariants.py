@@ -33,7 +33,16 @@ TWO_JOBS = "never two Jobs for one AlignmentJob and run"
 BACK = "no run goes back from its end"
 EMPTY = "no write without a change"
 ORPHANS = "nothing is orphaned"
+LATE = "no report after the end, nor of another run"
 FENCE = "no write of a replica while another holds the Lease"
+
+
+REPORTED = "/apis/x?fieldManager=alignment-operator-progress&force=true"
+
+
+def report(of: int = 1, ended: str = "") -> dict:
+    """The AlignmentJob with a report in its status."""
+    return alignment_job(run=1, ended=ended, progress={"run": of, "step": 3})
 
 
 def test_an_undisturbed_life_breaks_nothing(log: Log) -> None:
@@ -173,7 +182,17 @@ def test_a_write_while_the_other_replica_holds_the_lease_is_found(log: Log) -> N
 def test_any_replica_may_write_progress(log: Log) -> None:
     log.write("admin", "create", "alignmentjobs", alignment_job(run=1))
     log.write(LEADER, "update", "leases", lease("replica-0_a"))
-    report = alignment_job(run=1, progress={"step": 3})
-    uri = "/apis/x?fieldManager=alignment-operator-progress&force=true"
-    log.write(STANDBY, "patch", "alignmentjobs", report, subresource="status", uri=uri)
+    log.write(STANDBY, "patch", "alignmentjobs", report(), subresource="status", uri=REPORTED)
     assert broken(log) == {}
+
+
+def test_a_report_that_is_written_after_the_end_is_found(log: Log) -> None:
+    log.write("admin", "create", "alignmentjobs", alignment_job(run=1, ended="Complete"))
+    log.write(STANDBY, "patch", "alignmentjobs", report(ended="Complete"), subresource="status", uri=REPORTED)
+    only(log, LATE, "after the end of run 1")
+
+
+def test_a_report_of_another_run_is_found(log: Log) -> None:
+    log.write("admin", "create", "alignmentjobs", alignment_job(run=1))
+    log.write(STANDBY, "patch", "alignmentjobs", report(of=2), subresource="status", uri=REPORTED)
+    only(log, LATE, "of another run than 1")

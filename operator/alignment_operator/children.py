@@ -1,5 +1,6 @@
 """Making a run's ConfigMap, Service and Job, in this order, as often as needed and never twice."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -12,10 +13,11 @@ from .api.constants import Reason
 from .cluster import ApiError, Cluster
 from .observed import Observed, UpstreamView
 from .problems import SpecProblem
-from .resources import CONFIG_MAPS, SERVICES, of
+from .resources import CONFIG_MAPS, SERVICES, Resource, of
 from .runs import Decision, finished
 from .settings import Settings
 
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 
@@ -44,6 +46,14 @@ class Children:
             if error.refused:
                 raise refusal(error) from error
             raise
+
+    async def clear(self, resource: Resource, meta: Object) -> None:
+        """Delete a child of a deleted AlignmentJob of this name.
+
+        The garbage collector does it, unless its watch was broken meanwhile: then it takes the new one for the old.
+        """
+        log.info("clearing up", extra={"kind": resource.kind, "name": meta["name"], "uid": meta["uid"]})
+        await self._cluster.delete(resource, meta["namespace"], meta["name"], meta["uid"])
 
     async def lack(self, job: AlignmentJob, observed: Observed, now: datetime) -> bool:
         """Whether somebody deleted what a live Job's next pods need beside it. Raises ApiError.
@@ -99,6 +109,8 @@ class Children:
             if not error.already_exists:
                 raise
         there = await self._cluster.get(resource, job.metadata.namespace, manifest["metadata"]["name"])
+        if there is not None and _is_predecessors(there, job):
+            await self.clear(resource, there["metadata"])
         if there is None or "deletionTimestamp" in there["metadata"] or _is_predecessors(there, job):
             raise NotYet(f"{resource.kind} {manifest['metadata']['name']} of an earlier start is being deleted")
         if not _is_ours(there, job):

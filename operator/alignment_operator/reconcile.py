@@ -85,6 +85,7 @@ class Reconciler:
         decision = self._decide(key, job, observed, problem)
         if decision.new_run and (hindrance := await self._hindrance(obj, job, decision, observed.upstream)):
             decision = _held_back(job, hindrance)
+        await self._clear(key, job, observed)
         await self._stop(key, decision, observed)
         if decision.new_run:  # what is known is of the run before
             observed = Observed(upstream=observed.upstream, before=(*observed.gone, *observed.pods))
@@ -231,6 +232,14 @@ class Reconciler:
         if decision.stop_run is not None and observed.job:
             log.info("stopping", extra={"job": "/".join(key), "run": decision.stop_run})
             await self._remove(observed)
+
+    async def _clear(self, key: Key, job: AlignmentJob, observed: Observed) -> None:
+        """Delete the Job of an AlignmentJob of this name that is no more, if ours is not the older one."""
+        old = None if observed.job else self._store.child(key, job.status.run or 1)
+        if old is None or old.deleting or not old.ours or old.owner != key.name or not await self._current(key):
+            return
+        await self._children.clear(JOBS, {"namespace": old.namespace, "name": old.name, "uid": old.uid})
+        self._store.deleting(old)
 
     async def _delete(self, observed: Observed, decision: Decision) -> None:
         if decision.delete_child and observed.job:

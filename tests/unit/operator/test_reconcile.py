@@ -222,6 +222,45 @@ def test_a_job_made_again_under_its_name_waits_for_the_pods_of_the_one_before():
     assert [job["metadata"]["name"] for job in cluster.of("Job")] == ["demo-r1"]
 
 
+def test_what_the_garbage_collector_has_missed_of_a_predecessor_is_deleted():
+    """While its watch is broken it takes a job that is made again for the old one, whose children then stay for ever."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    pod_of(cluster, "demo-r1-0-a", phase="Running")
+    cluster.objects.pop(("AlignmentJob", "team", "demo"))
+    job = alignment_job()
+    cluster.put({**job, "metadata": job["metadata"] | {"uid": "owner-2"}})
+    before = {kind: cluster.of(kind)[0]["metadata"]["uid"] for kind in ("Job", "ConfigMap", "Service")}
+    asyncio.run(settle(cluster))
+    assert not cluster.of("Job"), "its pod still runs"
+    pod_of_old = cluster.objects["Pod", "team", "demo-r1-0-a"]
+    cluster.put({**pod_of_old, "status": {"phase": "Failed"}})
+    for _ in range(3):  # each name is free a moment after what had it was deleted
+        asyncio.run(settle(cluster))
+    for kind, uid in before.items():
+        (now,) = cluster.of(kind)
+        assert now["metadata"]["uid"] != uid
+        assert now["metadata"]["ownerReferences"][0]["uid"] == "owner-2"
+
+
+def test_an_older_view_deletes_nothing_of_its_successor():
+    """We know of the new Job, and of its AlignmentJob not yet."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    store = Store()
+    old = alignment_job()
+    store.put(ALIGNMENT_JOBS, {**old, "metadata": old["metadata"] | {"uid": "older", "resourceVersion": "1"}})
+    store.put(JOBS, cluster.of("Job")[0])
+    reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", lambda key: None, lambda: NOW)  # type: ignore[arg-type]
+    before = len(cluster.calls)
+    with contextlib.suppress(ApiError):
+        asyncio.run(reconciler.reconcile(KEY))
+    assert not [call for call in cluster.calls[before:] if call.startswith("delete")]
+    assert cluster.of("Job")
+
+
 def pod_of(cluster: FakeCluster, name: str, **status: Any) -> None:
     """A pod of the live Job."""
     labels = {"alignment-operator.io/job": "demo", "alignment-operator.io/run": "1"}

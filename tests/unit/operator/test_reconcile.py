@@ -223,7 +223,7 @@ def test_a_job_made_again_under_its_name_waits_for_the_pods_of_the_one_before():
 
 
 def test_what_the_garbage_collector_has_missed_of_a_predecessor_is_deleted():
-    """While its watch is broken it takes a job that is made again for the old one, whose children then stay for ever."""
+    """While its watch is broken it takes a job made again for the old one, whose children then stay for ever."""
     cluster = FakeCluster()
     fresh(cluster)
     asyncio.run(settle(cluster))

@@ -4,7 +4,7 @@ They stand at the root, because they read status, and so they are evaluated on s
 with `oldSelf` and hold when the spec is left alone.
 """
 
-from alignment_operator.api.rules.rule import FORBIDDEN, PRESENT, Rule
+from alignment_operator.api.rules.rule import FORBIDDEN, METHODS, PRESENT, Rule
 from alignment_operator.api.spec import Spec
 
 __all__ = ["CHANGE_RULES"]
@@ -27,6 +27,15 @@ _NEW_RUN = f"{_TOKEN.format('self')} != {_TAKEN}"
 _CURE = "is fixed while a run exists: change spec.rerun too, and a new run starts from the new spec"
 
 
+# A write of status never changes the spec, nor the other way round: the API server sees to that. Where the phase
+# changes, sections need not be compared, which costs it a copy of their whole schema for every field that is set.
+_STATUS_WRITE = (
+    "(has(self.status) && has(self.status.phase) && has(oldSelf.status) && "
+    "(!has(oldSelf.status.phase) || self.status.phase != oldSelf.status.phase))"
+)
+SECTIONS = {"model", "dataset", "training", *METHODS, "output", "cache", "resources", "referenceModel"}
+
+
 def _same(field: str) -> str:
     if field in PRESENT:
         return f"self.spec.{field} == oldSelf.spec.{field}"
@@ -39,7 +48,8 @@ def _same(field: str) -> str:
 def _fixed(field: str) -> Rule:
     return Rule(
         f"fixed-{field}",
-        f"({_same(field)}) || !({_RUN}) || {_NEW_RUN}",  # the cheapest first: status writes ask this too
+        # the cheapest first: status writes ask this too
+        f"{_STATUS_WRITE + ' || ' if field in SECTIONS else ''}({_same(field)}) || !({_RUN}) || {_NEW_RUN}",
         f"{field} {_CURE}",
         f"spec.{field}",
         "the run would go on with the old value, and resume with it",

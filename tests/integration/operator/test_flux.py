@@ -22,6 +22,7 @@ from tests.integration.gitops.engines import ACCEPTED, COMPLETE
 from tests.integration.operator import flux
 from tests.integration.operator.conftest import Operator, World, condition
 from tests.integration.operator.controllers import controller_manager, pod_of
+from tests.integration.operator.kept import manifest
 from tests.integration.operator.test_life import RESULT
 
 Object = dict[str, Any]
@@ -91,17 +92,18 @@ class Fleet:
         await self.world.until(lambda o: o["status"]["phase"] == "Running")
         return pod
 
-    async def job(self, name: str) -> Object:
+    async def current(self, name: str) -> Object:
+        """The job as it is now."""
         self.world.name = name
         return await self.world.get_job()
 
     async def nothing_is_written_by_another_look(self, kustomization: str, name: str) -> None:
         """Flux reconciles without a new commit: the job stays as it is, to the last resourceVersion."""
-        before, now = await self.job(name), str(time.time())
+        before, now = await self.current(name), str(time.time())
         request = ["annotate", "kustomization", kustomization, "-n", self.namespace]
         self.server.kubectl(*request, f"reconcile.fluxcd.io/requestedAt={now}")
         await self.world.until(lambda o: o["status"]["lastHandledReconcileAt"] == now, KUSTOMIZATIONS, kustomization)
-        assert (await self.job(name))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        assert (await self.current(name))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 
 @pytest.fixture
@@ -109,50 +111,36 @@ def fleet(apiserver: ApiServer, cluster: Cluster, git: flux.Repository) -> Fleet
     return Fleet(apiserver, cluster, git, git.namespace)
 
 
-def job(name: str, **spec: Any) -> Object:
-    """A manifest as a user keeps it in git."""
-    whole = {
-        "model": {"modelNameOrPath": "/models/tiny"},
-        "dataset": {"datasetName": "/data/pairs"},
-        "dpo": {"beta": 0.1},
-        "gpusPerNode": 0,
-        "output": {"volume": {"persistentVolumeClaim": {"claimName": "out"}}},
-        "podTemplate": {"spec": {"serviceAccountName": "default"}},
-    }
-    return {
-        "apiVersion": ALIGNMENT_JOBS.api,
-        "kind": ALIGNMENT_JOBS.kind,
-        "metadata": {"name": name},
-        "spec": whole | spec,
-    }
-
-
 BAD = {"spec": {"tolerations": [{"key": "a", "operator": "Nonsense"}]}}
 
 
 async def test_a_queue_in_git_is_applied_waited_for_and_pruned(fleet: Fleet) -> None:
     first = fleet.git.commit(
-        {"queue/a.yaml": job("a", queueName="gpus"), "queue/b.yaml": job("b"), "models/m.yaml": job("m")}
+        {"queue/a.yaml": manifest("a", queueName="gpus"), "queue/b.yaml": manifest("b"), "models/m.yaml": manifest("m")}
     )
     fleet.follow()
     pod = await fleet.running("m")
     await fleet.ready(QUEUE, first)
-    assert (await fleet.job("a"))["status"]["phase"] == "Queued", "accepted, and waits its turn"
+    assert (await fleet.current("a"))["status"]["phase"] == "Queued", "accepted, and waits its turn"
     assert await fleet.at(MODELS) == "Unknown", "m still runs"
 
     fleet.server.kubectl("patch", "aj", "a", "-n", fleet.namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     second = fleet.git.commit(
-        {"queue/b.yaml": None, "queue/c.yaml": job("c", podTemplate=BAD), "models/m.yaml": job("m", backoffLimit=7)}
+        {
+            "queue/b.yaml": None,
+            "queue/c.yaml": manifest("c", podTemplate=BAD),
+            "models/m.yaml": manifest("m", backoffLimit=7),
+        }
     )
     await fleet.world.until(lambda o: o["spec"]["backoffLimit"] == 7, JOBS, "m-r1")  # while Flux waits for m
     assert f"AlignmentJob/{fleet.namespace}/c" in await fleet.unhealthy(QUEUE, second), "c is refused"
     await fleet.world.gone(ALIGNMENT_JOBS, "b")
     await fleet.world.gone(JOBS, "b-r1")
-    assert (await fleet.job("a"))["spec"]["suspend"] is False, "what kubectl set and git has not is taken back"
+    assert (await fleet.current("a"))["spec"]["suspend"] is False, "what kubectl set and git has not is taken back"
     await fleet.world.ends(pod, 0, json.dumps({**RESULT, "outcome": "Complete"}))
     await fleet.ready(MODELS, second)
 
-    third = fleet.git.commit({"queue/c.yaml": job("c"), "models/m.yaml": job("m", rerun="2")})
+    third = fleet.git.commit({"queue/c.yaml": manifest("c"), "models/m.yaml": manifest("m", rerun="2")})
     pod = await fleet.running("m", 2)
     assert await fleet.at(MODELS) == "Unknown", "run 1 is complete, and git asks for run 2"
     await fleet.world.ends(pod, 65, '{"contractVersion": 1, "outcome": "Failed", "message": "no column"}')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 
 from alignment_operator.reconcile import merge_diff
-from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, JOBS
+from alignment_operator.resources import CONFIG_MAPS, JOBS
 from tests.integration.apiserver import ApiServer
 from tests.integration.gitops import engines
 from tests.integration.operator.conftest import Operator, World, condition
-from tests.integration.operator.controllers import controller_manager, pod_of, pods_of, seen
+from tests.integration.operator.controllers import controller_manager, pods_of, seen
+from tests.integration.operator.kept import ACCOUNT, CLIENT_SIDE, SERVER_SIDE, Kept
 from tests.integration.operator.test_life import RESULT
 from tests.integration.operator.test_progress import Trainer, report
 
 Object = dict[str, Any]
+Keep = Callable[..., Kept]
 # What kstatus is to say of each phase; of Running it depends on whether the pods run or the end is being read.
 KSTATUS = {
     "Pending": "InProgress",
@@ -34,9 +36,6 @@ KSTATUS = {
     "Refused": "Failed",
 }
 
-# No admission plugin of this API server gives pods an account, and the Job controller could not make them without.
-ACCOUNT = {"spec": {"serviceAccountName": "default"}}
-
 
 @pytest.fixture(scope="module", autouse=True)
 def controllers(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -44,74 +43,18 @@ def controllers(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) 
         yield
 
 
-class Kept(World):
-    """A job whose manifest is a file; `how` are the arguments of `kubectl apply` and `kubectl diff`."""
+@pytest.fixture
+def keep(shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path) -> Keep:
+    """`keep(name, how=SERVER_SIDE)`: a job in a file, not applied yet."""
 
-    def __init__(self, world: World, server: ApiServer, folder: Path, name: str, how: tuple[str, ...] = ()) -> None:
-        super().__init__(world.cluster, world.namespace, name)
-        self.server, self.file, self.how = server, folder / f"{name}.json", how
-        self.spec: Object = {
-            "model": {"modelNameOrPath": "/models/tiny"},
-            "dataset": {"datasetName": "/data/pairs"},
-            "dpo": {"beta": 0.1},
-            "training": {"learningRate": 5e-7, "lrSchedulerKwargs": {}},
-            "gpusPerNode": 0,
-            "output": {"volume": {"persistentVolumeClaim": {"claimName": "out"}}},
-            "podTemplate": ACCOUNT,
-        }
+    def make(name: str, how: tuple[str, ...] = SERVER_SIDE) -> Kept:
+        return Kept(world, apiserver, tmp_path, name, how)
 
-    def write(self, **spec: Any) -> None:
-        """Change the manifest; None takes a field away."""
-        self.spec = {name: value for name, value in {**self.spec, **spec}.items() if value is not None}
-        metadata = {"namespace": self.namespace, "name": self.name}
-        manifest = {"apiVersion": ALIGNMENT_JOBS.api, "kind": ALIGNMENT_JOBS.kind, "metadata": metadata}
-        self.file.write_text(json.dumps({**manifest, "spec": self.spec}))
-
-    def sync(self, **spec: Any) -> str:
-        """Change the manifest and apply it; returns what kubectl says."""
-        self.write(**spec)
-        return self.server.kubectl("apply", "-f", str(self.file), *self.how).stdout
-
-    def diff(self) -> str:
-        """What `kubectl diff` prints; empty when a sync would change nothing."""
-        done = self.server.kubectl("diff", "-f", str(self.file), *self.how, check=False)
-        assert done.returncode in (0, 1), done.stderr
-        assert bool(done.returncode) == bool(done.stdout)
-        return done.stdout
-
-    async def reaches(self, phase: str, run: int = 1) -> Object:
-        """Wait for this phase of this run; then nothing is left to sync."""
-        job = await self.until(
-            lambda o: (
-                (o["status"]["phase"], o["status"].get("run", 0), o["status"]["observedGeneration"])
-                == (phase, run, o["metadata"]["generation"])
-            )
-        )
-        assert self.diff() == ""
-        return job
-
-    async def starts(self, run: int = 1) -> Object:
-        pod = await pod_of(self, run)
-        await self.runs(pod)
-        await self.reaches("Running", run)
-        return pod
-
-    async def completes(self, run: int = 1) -> None:
-        await self.ends(await self.starts(run), 0, json.dumps({**RESULT, "outcome": "Complete"}))
-        await self.reaches("Complete", run)
+    return make
 
 
-def new(world: World, server: ApiServer, folder: Path, name: str) -> Kept:
-    """Applied server-side, as Flux does; nothing is ever forced."""
-    return Kept(world, server, folder, name, ("--server-side", "--field-manager=gitops"))
-
-
-async def test_nothing_is_left_to_sync_at_any_point_of_a_life(
-    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
-) -> None:
-    kept = Kept(
-        world, apiserver, tmp_path, "applied"
-    )  # client-side, as people and Argo CD do; the other lives: server-side
+async def test_nothing_is_left_to_sync_at_any_point_of_a_life(keep: Keep) -> None:
+    kept = keep("applied", CLIENT_SIDE)
     async with seen(kept) as versions:
         kept.sync()
         await kept.starts()
@@ -130,9 +73,9 @@ async def test_nothing_is_left_to_sync_at_any_point_of_a_life(
 
 
 async def test_ttl_removes_the_job_and_its_pods_and_nothing_makes_them_again(
-    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+    keep: Keep, shared_operator: Operator
 ) -> None:
-    kept = new(world, apiserver, tmp_path, "cleaned")
+    kept = keep("cleaned")
     kept.sync(ttlSecondsAfterFinished=1)
     await kept.completes()
     await kept.gone(JOBS, kept.child(1))
@@ -149,10 +92,8 @@ async def test_ttl_removes_the_job_and_its_pods_and_nothing_makes_them_again(
     assert await kept.get(JOBS, kept.child(2)) is None
 
 
-async def test_a_new_token_is_a_new_run_with_or_without_another_spec_and_status_remembers(
-    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
-) -> None:
-    kept = new(world, apiserver, tmp_path, "again")
+async def test_a_new_token_is_a_new_run_with_or_without_another_spec_and_status_remembers(keep: Keep) -> None:
+    kept = keep("again")
     async with seen(kept) as versions:
         kept.sync(ttlSecondsAfterFinished=3600)  # so that a successor waits until the ended Job is removed
         await kept.completes(1)
@@ -177,16 +118,14 @@ async def test_a_new_token_is_a_new_run_with_or_without_another_spec_and_status_
     assert set(ends) == {"InProgress"}
 
 
-async def test_a_refused_and_a_failed_job_stop_who_waits_and_go_on_when_they_are_mended(
-    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
-) -> None:
-    kept = new(world, apiserver, tmp_path, "mended")
+async def test_a_refused_and_a_failed_job_stop_who_waits_and_go_on_when_they_are_mended(keep: Keep) -> None:
+    kept = keep("mended")
     async with seen(kept) as versions:
         nonsense = [{"key": "a", "operator": "Nonsense"}]
         kept.sync(podTemplate={"spec": {**ACCOUNT["spec"], "tolerations": nonsense}})
         await kept.until(lambda o: o["status"]["phase"] == "Refused")
         assert kept.diff() == ""
-        kept.sync(podTemplate=ACCOUNT)
+        kept.sync(podTemplate=None)
         await kept.ends(await kept.starts(), 65, '{"contractVersion": 1, "outcome": "Failed", "message": "no column"}')
         await kept.reaches("Failed")
         kept.sync(rerun="mended")
@@ -197,10 +136,10 @@ async def test_a_refused_and_a_failed_job_stop_who_waits_and_go_on_when_they_are
 
 
 async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
-    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
+    keep: Keep, shared_operator: Operator, apiserver: ApiServer
 ) -> None:
-    apiserver.kubectl("create", "serviceaccount", "default", f"-n={world.namespace}", check=False)
-    kept = new(world, apiserver, tmp_path, "reported")
+    kept = keep("reported")
+    apiserver.kubectl("create", "serviceaccount", "default", f"-n={kept.namespace}", check=False)
     kept.sync()
     trainer = Trainer(shared_operator, kept, apiserver)
     trainer.pod = await kept.starts()
@@ -222,14 +161,12 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
     assert owned_by("alignment-operator", job) == owned_by("alignment-operator-progress", job) == {"f:status"}
     with_status = {**json.loads(kept.file.read_text()), "status": {**job["status"], "phase": "Nonsense"}}
     kept.file.write_text(json.dumps(with_status))
-    apiserver.kubectl("apply", "-f", str(kept.file), *kept.how)
+    apiserver.kubectl("apply", f"-n={kept.namespace}", "-f", str(kept.file), *kept.how)
     assert (await kept.get_job())["status"]["phase"] == "Running"
 
 
-async def test_argo_cds_actions_do_what_they_say_and_a_sync_leaves_them(
-    shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path
-) -> None:
-    kept = new(world, apiserver, tmp_path, "clicked")
+async def test_argo_cds_actions_do_what_they_say_and_a_sync_leaves_them(keep: Keep) -> None:
+    kept = keep("clicked")
     kept.sync()
     await kept.starts()
     await act(kept, "suspend")

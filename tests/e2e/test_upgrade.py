@@ -66,6 +66,7 @@ def trains_on(job: Job) -> None:
     job.wait("a further step", lambda status: status.get("progress", {}).get("step", 0) > step, timeout=120)
 
 
+@pytest.mark.slow
 def test_jobs_train_on_through_an_upgrade_and_a_rollback(
     apply: Callable[..., Job], next_release: Path, rolled_back: Callable[[], None]
 ) -> None:

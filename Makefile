@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e bench-operator bench-train survival chaos failures fuzz
+	integration chart e2e bench-operator bench-train survival chaos failures fuzz upgrade
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -75,6 +75,9 @@ failures: setup cluster images  ## every failure class and a lost node, brought 
 
 chaos: setup tools  ## two replicas, 200 jobs, 15 minutes of faults; rules checked in the audit log (docs/faults.md; ARGS='--seed 7')
 	$(PYTHON) -m tests.chaos $(ARGS)
+
+upgrade: setup cluster images  ## the release upgraded and rolled back while a job trains (docs/faults.md)
+	$(PYTEST) $(AGAIN) -v tests/e2e/test_upgrade.py
 
 # --- the tree
 

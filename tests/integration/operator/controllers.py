@@ -48,7 +48,7 @@ async def pod_of(world: World, run: int) -> Object:
 
 @asynccontextmanager
 async def seen(world: World) -> AsyncIterator[list[Object]]:
-    """Every version of the namespace's AlignmentJobs that a watch delivers while the block runs, in order."""
+    """Every version of the AlignmentJob that a watch delivers while the block runs, in order."""
     async for page in world.cluster.pages(ALIGNMENT_JOBS, world.namespace):
         version = page["metadata"]["resourceVersion"]
     versions: list[Object] = []
@@ -64,7 +64,7 @@ async def seen(world: World) -> AsyncIterator[list[Object]]:
 
 async def _record(world: World, version: str, versions: list[Object]) -> None:
     async for event in world.cluster.watch(ALIGNMENT_JOBS, world.namespace, version):
-        if event["type"] != "BOOKMARK":
+        if event["type"] != "BOOKMARK" and event["object"]["metadata"]["name"] == world.name:
             versions.append(event["object"])
 
 

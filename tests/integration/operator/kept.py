@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +49,21 @@ class Kept(World):
         self.spec = {name: value for name, value in {**self.spec, **spec}.items() if value is not None}
         self.file.write_text(json.dumps(manifest(self.name, **self.spec)))
 
-    def sync(self, **spec: Any) -> str:
+    async def sync(self, **spec: Any) -> str:
         """Change the manifest and apply it; returns what kubectl says."""
         self.write(**spec)
-        return self.server.kubectl("apply", "-n", self.namespace, "-f", str(self.file), *self.how).stdout
+        return str((await self.kubectl("apply", "-f", str(self.file), *self.how)).stdout)
 
-    def diff(self) -> str:
+    async def kubectl(self, *args: str, check: bool = True) -> subprocess.CompletedProcess:
+        """kubectl in the job's namespace; others go on meanwhile."""
+        return await asyncio.to_thread(self.server.kubectl, f"-n={self.namespace}", *args, check=check)
+
+    async def diff(self) -> str:
         """What `kubectl diff` prints; empty when a sync would change nothing."""
-        done = self.server.kubectl("diff", "-n", self.namespace, "-f", str(self.file), *self.how, check=False)
+        done = await self.kubectl("diff", "-f", str(self.file), *self.how, check=False)
         assert done.returncode in (0, 1), done.stderr
         assert bool(done.returncode) == bool(done.stdout)
-        return done.stdout
+        return str(done.stdout)
 
     async def reaches(self, phase: str, run: int = 1) -> Object:
         """Wait for this phase of this run; then nothing is left to sync."""
@@ -67,7 +73,7 @@ class Kept(World):
                 == (phase, run, o["metadata"]["generation"])
             )
         )
-        assert self.diff() == ""
+        assert await self.diff() == ""
         return job
 
     async def starts(self, run: int = 1) -> Object:

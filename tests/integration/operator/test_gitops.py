@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import groupby
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from alignment_operator.cluster import connect
 from alignment_operator.reconcile import merge_diff
 from alignment_operator.resources import CONFIG_MAPS, JOBS
 from tests.integration.apiserver import ApiServer
@@ -43,63 +44,83 @@ def controllers(apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory) 
         yield
 
 
-@pytest.fixture
-def keep(shared_operator: Operator, world: World, apiserver: ApiServer, tmp_path: Path) -> Keep:
+class Lives:
+    """The lives of this file. All begin with the first test that asks for one: they wait more than they compute."""
+
+    told: ClassVar[dict[str, Callable[[Keep], Coroutine[Any, Any, None]]]] = {}
+
+    def __init__(self, keep: Keep) -> None:
+        self.keep = keep
+        self.begun = {name: self._begin(name) for name in self.told}
+
+    def _begin(self, name: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self.told[name](self.keep))
+
+    async def end(self, name: str) -> None:
+        """Wait until it is over; asked for again, it is lived anew."""
+        await (self.begun.pop(name, None) or self._begin(name))
+
+    async def abandon(self) -> None:
+        for task in self.begun.values():
+            task.cancel()
+        await asyncio.gather(*self.begun.values(), return_exceptions=True)
+
+
+def life(story: Callable[[Keep], Coroutine[Any, Any, None]]) -> None:
+    Lives.told[story.__name__] = story
+
+
+@pytest.fixture(scope="module")
+async def keep(
+    shared_operator: Operator, apiserver: ApiServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Keep]:
     """`keep(name, how=SERVER_SIDE)`: a job in a file, not applied yet."""
+    connection, folder = await connect(str(apiserver.kubeconfig)), tmp_path_factory.mktemp("kept")
 
     def make(name: str, how: tuple[str, ...] = SERVER_SIDE) -> Kept:
-        return Kept(world, apiserver, tmp_path, name, how)
+        world = World(connection, shared_operator.namespace)
+        return Kept(world, apiserver, folder, f"{name}-{uuid.uuid4().hex[:6]}", how)
 
-    return make
+    yield make
+    await connection.close()
 
 
-async def test_nothing_is_left_to_sync_at_any_point_of_a_life(keep: Keep) -> None:
+@pytest.fixture(scope="module")
+async def lives(keep: Keep) -> AsyncIterator[Lives]:
+    every = Lives(keep)
+    yield every
+    await every.abandon()
+
+
+@life
+async def nothing_is_left_to_sync_at_any_point_of_a_life(keep: Keep) -> None:
     kept = keep("applied", CLIENT_SIDE)
     async with seen(kept) as versions:
-        kept.sync()
+        await kept.sync()
         await kept.starts()
         kept.write(suspend=True)
-        assert "suspend" in kept.diff(), "a difference would be seen"
-        kept.sync()
+        assert "suspend" in await kept.diff(), "a difference would be seen"
+        await kept.sync()
         await kept.reaches("Suspended")
-        kept.sync(suspend=None)
+        await kept.sync(suspend=None)
         await kept.completes()
         before = (await kept.get_job())["metadata"]["resourceVersion"]
-        kept.sync()
+        await kept.sync()
         assert (await kept.get_job())["metadata"]["resourceVersion"] == before
     story = "unseen Running unseen Suspended unseen Running Complete"
     assert in_order(story.split(), phases(versions))
     clean(versions)
 
 
-async def test_ttl_removes_the_job_and_its_pods_and_nothing_makes_them_again(
-    keep: Keep, shared_operator: Operator
-) -> None:
-    kept = keep("cleaned")
-    kept.sync(ttlSecondsAfterFinished=1)
-    await kept.completes()
-    await kept.gone(JOBS, kept.child(1))
-    await until_none(kept, 1)
-    done = await kept.get_job()
-    assert (done["status"]["phase"], done["status"]["result"]["step"]) == ("Complete", RESULT["step"])
-    shared_operator.end()
-    shared_operator.start()
-    kept.sync()
-    kept.sync(ttlSecondsAfterFinished=2)  # a change that asks for no run
-    await kept.reaches("Complete")
-    await kept.quiet()
-    assert await kept.get(JOBS, kept.child(1)) is None
-    assert await kept.get(JOBS, kept.child(2)) is None
-
-
-async def test_a_new_token_is_a_new_run_with_or_without_another_spec_and_status_remembers(keep: Keep) -> None:
+@life
+async def a_new_token_is_a_new_run_with_or_without_another_spec_and_status_remembers(keep: Keep) -> None:
     kept = keep("again")
     async with seen(kept) as versions:
-        kept.sync(ttlSecondsAfterFinished=3600)  # so that a successor waits until the ended Job is removed
+        await kept.sync(ttlSecondsAfterFinished=3600)  # so that a successor waits until the ended Job is removed
         await kept.completes(1)
-        kept.sync(rerun="second")
+        await kept.sync(rerun="second")
         await kept.completes(2)
-        kept.sync(rerun="third", dpo={"beta": 0.2})
+        await kept.sync(rerun="third", dpo={"beta": 0.2})
         await kept.completes(3)
     job = await kept.get_job()
     (shown,) = engines.argo([job])
@@ -118,21 +139,43 @@ async def test_a_new_token_is_a_new_run_with_or_without_another_spec_and_status_
     assert set(ends) == {"InProgress"}
 
 
-async def test_a_refused_and_a_failed_job_stop_who_waits_and_go_on_when_they_are_mended(keep: Keep) -> None:
+@life
+async def a_refused_and_a_failed_job_stop_who_waits_and_go_on_when_they_are_mended(keep: Keep) -> None:
     kept = keep("mended")
     async with seen(kept) as versions:
         nonsense = [{"key": "a", "operator": "Nonsense"}]
-        kept.sync(podTemplate={"spec": {**ACCOUNT["spec"], "tolerations": nonsense}})
+        await kept.sync(podTemplate={"spec": {**ACCOUNT["spec"], "tolerations": nonsense}})
         await kept.until(lambda o: o["status"]["phase"] == "Refused")
-        assert kept.diff() == ""
-        kept.sync(podTemplate=None)
+        assert await kept.diff() == ""
+        await kept.sync(podTemplate=None)
         await kept.ends(await kept.starts(), 65, '{"contractVersion": 1, "outcome": "Failed", "message": "no column"}')
         await kept.reaches("Failed")
-        kept.sync(rerun="mended")
+        await kept.sync(rerun="mended")
         await kept.completes(2)
     story = "unseen Refused unseen Running Failed unseen Running Complete"
     assert in_order(story.split(), phases(versions))
     clean(versions)
+
+
+@life
+async def argo_cds_actions_do_what_they_say_and_a_sync_leaves_them(keep: Keep) -> None:
+    kept = keep("clicked")
+    await kept.sync()
+    await kept.starts()
+    await act(kept, "suspend")
+    await kept.reaches("Suspended")
+    await act(kept, "resume")
+    await kept.completes()
+    await act(kept, "rerun")
+    await kept.completes(2)
+    version = await kept.quiet()
+    await kept.sync()
+    assert await kept.quiet() == version, "git has no token, and takes none away"
+
+
+@pytest.mark.parametrize("name", Lives.told)
+async def test_a_life(name: str, lives: Lives) -> None:
+    await lives.end(name)
 
 
 async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
@@ -140,7 +183,7 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
 ) -> None:
     kept = keep("reported")
     apiserver.kubectl("create", "serviceaccount", "default", f"-n={kept.namespace}", check=False)
-    kept.sync()
+    await kept.sync()
     trainer = Trainer(shared_operator, kept, apiserver)
     trainer.pod = await kept.starts()
     trainer.ca = (await kept.until(bool, CONFIG_MAPS, kept.child(1)))["data"]["ca.crt"]
@@ -148,7 +191,7 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
     for step in range(1, 6):
         reported, synced = await asyncio.gather(
             trainer.post(report(step, ("Training", "Saving")[step % 2]), token=token),
-            asyncio.to_thread(kept.sync, backoffLimit=step),
+            kept.sync(backoffLimit=step),
         )
         assert (reported, "serverside-applied" in synced) == (200, True)
     job = await kept.until(
@@ -161,23 +204,28 @@ async def test_a_user_who_applies_and_the_operator_who_reports_never_meet(
     assert owned_by("alignment-operator", job) == owned_by("alignment-operator-progress", job) == {"f:status"}
     with_status = {**json.loads(kept.file.read_text()), "status": {**job["status"], "phase": "Nonsense"}}
     kept.file.write_text(json.dumps(with_status))
-    apiserver.kubectl("apply", f"-n={kept.namespace}", "-f", str(kept.file), *kept.how)
+    await kept.kubectl("apply", "-f", str(kept.file), *kept.how)
     assert (await kept.get_job())["status"]["phase"] == "Running"
 
 
-async def test_argo_cds_actions_do_what_they_say_and_a_sync_leaves_them(keep: Keep) -> None:
-    kept = keep("clicked")
-    kept.sync()
-    await kept.starts()
-    await act(kept, "suspend")
-    await kept.reaches("Suspended")
-    await act(kept, "resume")
+async def test_ttl_removes_the_job_and_its_pods_and_nothing_makes_them_again(
+    keep: Keep, shared_operator: Operator
+) -> None:
+    kept = keep("cleaned")
+    await kept.sync(ttlSecondsAfterFinished=1)
     await kept.completes()
-    await act(kept, "rerun")
-    await kept.completes(2)
-    version = await kept.quiet()
-    kept.sync()
-    assert await kept.quiet() == version, "git has no token, and takes none away"
+    await kept.gone(JOBS, kept.child(1))
+    await until_none(kept, 1)
+    done = await kept.get_job()
+    assert (done["status"]["phase"], done["status"]["result"]["step"]) == ("Complete", RESULT["step"])
+    shared_operator.end()
+    shared_operator.start()
+    await kept.sync()
+    await kept.sync(ttlSecondsAfterFinished=2)  # a change that asks for no run
+    await kept.reaches("Complete")
+    await kept.quiet()
+    assert await kept.get(JOBS, kept.child(1)) is None
+    assert await kept.get(JOBS, kept.child(2)) is None
 
 
 async def act(kept: Kept, action: str) -> None:
@@ -185,15 +233,8 @@ async def act(kept: Kept, action: str) -> None:
     obj = await kept.get_job()
     (shown,) = engines.argo([obj], action)
     assert action in shown.actions
-    patch = [
-        "patch",
-        "alignmentjob",
-        kept.name,
-        f"-n={kept.namespace}",
-        "--type=merge",
-        "--field-manager=argocd-server",
-    ]
-    kept.server.kubectl(*patch, "-p", json.dumps(merge_diff(obj, shown.result)))
+    patch = json.dumps(merge_diff(obj, shown.result))
+    await kept.kubectl("patch", "aj", kept.name, "--type=merge", "--field-manager=argocd-server", "-p", patch)
 
 
 async def until_none(kept: Kept, run: int) -> None:

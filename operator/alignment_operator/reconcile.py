@@ -165,7 +165,7 @@ class Reconciler:
         self._keep(ALIGNMENT_JOBS, written, but=key)
         self._told(obj, written.get("status") or {})
         log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
-        self._store.counted(key, observed.gone)
+        self._store.counted(key, (*observed.gone, *observed.before))
         ended = result.status.get("phase") in (Phase.COMPLETE, Phase.FAILED)
         return replace(result, look_again=_soonest(result.look_again, SETTLE_SECONDS)) if ended else result
 

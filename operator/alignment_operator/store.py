@@ -171,13 +171,15 @@ class Store:
 
     def counted(self, key: Key, pods: Iterable[PodView]) -> None:
         """Status has the time of these deleted pods: they need not be remembered any more."""
+        remembered = self._gone.get(key, {})
         for pod in pods:
-            self._gone[key].pop(pod.uid, None)
-        if not self._gone[key]:
-            del self._gone[key]
+            remembered.pop(pod.uid, None)
+        if not remembered:
+            self._gone.pop(key, None)
 
     def _remember(self, owner: Key, pod: PodView) -> None:
-        if pod.devices and owner in self._jobs.rows:
+        run = (self._jobs.get(owner) or {}).get("status", {}).get("run")
+        if pod.devices and pod.run == run:  # an earlier run's books are closed
             self._gone[owner][pod.uid] = pod
 
     def deleting(self, child: JobView) -> None:

@@ -51,6 +51,10 @@ def node() -> Iterator[str]:
     room = {"cpu": "8", "memory": "32Gi", "pods": "10"}
     ready = [{**condition, "lastHeartbeatTime": _now(), "reason": "KubeletReady"} for condition in _true("Ready")]
     _says("node", name, {"capacity": room, "allocatable": room, "conditions": ready})
+    deadline = time.monotonic() + 30
+    while len(json.loads(kubectl("get", "node", name, "-o", "json"))["spec"]["taints"]) > 1:
+        assert time.monotonic() < deadline, "the node controller does not take not-ready from the node"
+        time.sleep(0.5)
     yield name
     kubectl("delete", "node", name, "--ignore-not-found", "--wait=false")
 
@@ -80,8 +84,9 @@ def _on(node: str, claims: dict[str, str]) -> dict[str, Any]:
     """Changes for a job that goes to this node while there is one."""
     gone = {"matchExpressions": [{"key": "tests/gone", "operator": "Exists"}]}
     affinity = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": gone}]}
+    tolerated = {"key": TAINT["key"], "operator": "Exists"}
     return {
-        "podTemplate": {"spec": {"affinity": {"nodeAffinity": affinity}, "tolerations": [{"key": TAINT["key"]}]}},
+        "podTemplate": {"spec": {"affinity": {"nodeAffinity": affinity}, "tolerations": [tolerated]}},
         "output": {"volume": {"persistentVolumeClaim": {"claimName": claims["output"]}}},
         "cache": {"volume": {"persistentVolumeClaim": {"claimName": claims["models"]}}},
         "terminationGracePeriodSeconds": 1,

@@ -147,12 +147,42 @@ def test_failed_creates_are_kept_by_job_and_the_same_one_only_once(store):
     assert [e.message for e in store.observe(KEY, "uid-demo", 1).events] == ["exceeded quota"]
 
 
+def gpu_pod(version: int, name: str, run: int = 1) -> dict[str, Any]:
+    held = pod(version, name, run=run)
+    held["spec"]["containers"] = [{"name": "trainer", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]
+    return held
+
+
+@pytest.mark.parametrize(
+    ("deleted", "remembered"),
+    [
+        pytest.param(gpu_pod(9, "a"), ["a"], id="it-held-a-gpu"),
+        pytest.param(pod(9, "a"), [], id="it-held-none"),
+        pytest.param(gpu_pod(9, "a", run=2), [], id="of-another-run"),
+    ],
+)
+@pytest.mark.parametrize("how", ["event", "list"])
+def test_a_deleted_pod_is_remembered_until_its_gpu_time_is_counted(store, deleted, remembered, how):
+    store.put(ALIGNMENT_JOBS, alignment_job(1, status={"run": 1}))
+    store.put(PODS, {**deleted, "metadata": {**deleted["metadata"], "resourceVersion": "3"}})
+    if how == "event":
+        store.event(PODS, {"type": "DELETED", "object": deleted})
+    else:
+        store.prune(PODS, None, set(), 10)
+    gone = store.observe(KEY, "uid-demo", 1).gone
+    assert [view.name for view in gone] == remembered
+    store.counted(KEY, gone)
+    assert store.observe(KEY, "uid-demo", 1).gone == ()
+    assert not store._gone
+
+
 def test_what_is_forgotten_leaves_nothing_behind(store):
-    store.put(ALIGNMENT_JOBS, alignment_job(1))
+    store.put(ALIGNMENT_JOBS, alignment_job(1, status={"run": 1}))
     store.put(JOBS, child(2))
-    store.put(PODS, pod(3, "a"))
-    for version, (resource, obj) in enumerate(((PODS, pod), (JOBS, child), (ALIGNMENT_JOBS, alignment_job)), 10):
-        gone = obj(version, "a") if obj is pod else obj(version)
+    store.put(PODS, gpu_pod(3, "a"))
+    for version, (resource, obj) in enumerate(((PODS, gpu_pod), (JOBS, child), (ALIGNMENT_JOBS, alignment_job)), 10):
+        gone = obj(version, "a") if obj is gpu_pod else obj(version)
         assert store.event(resource, {"type": "DELETED", "object": gone}) == [KEY]
     assert store.job_keys() == []
+    assert not store._gone
     assert all(not table.rows and not table.by_owner for table in (store._jobs, store._children, store._pods))

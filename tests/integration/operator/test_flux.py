@@ -116,34 +116,35 @@ BAD = {"spec": {"tolerations": [{"key": "a", "operator": "Nonsense"}]}}
 
 async def test_a_queue_in_git_is_applied_waited_for_and_pruned(fleet: Fleet) -> None:
     first = fleet.git.commit(
-        {"queue/a.yaml": manifest("a", queueName="gpus"), "queue/b.yaml": manifest("b"), "models/m.yaml": manifest("m")}
+        {
+            "queue/a.yaml": manifest("a", queueName="gpus"),
+            "queue/b.yaml": manifest("b"),
+            "queue/c.yaml": manifest("c", podTemplate=BAD),
+            "models/m.yaml": manifest("m"),
+        }
     )
     fleet.follow()
     pod = await fleet.running("m")
-    await fleet.ready(QUEUE, first)
-    assert (await fleet.current("a"))["status"]["phase"] == "Queued", "accepted, and waits its turn"
-    assert await fleet.at(MODELS) == "Unknown", "m still runs"
+    assert f"AlignmentJob/{fleet.namespace}/c" in await fleet.unhealthy(QUEUE, first), "c is refused"
 
     fleet.server.kubectl("patch", "aj", "a", "-n", fleet.namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     second = fleet.git.commit(
-        {
-            "queue/b.yaml": None,
-            "queue/c.yaml": manifest("c", podTemplate=BAD),
-            "models/m.yaml": manifest("m", backoffLimit=7),
-        }
+        {"queue/b.yaml": None, "queue/c.yaml": manifest("c"), "models/m.yaml": manifest("m", backoffLimit=7)}
     )
     await fleet.world.until(lambda o: o["spec"]["backoffLimit"] == 7, JOBS, "m-r1")  # while Flux waits for m
-    assert f"AlignmentJob/{fleet.namespace}/c" in await fleet.unhealthy(QUEUE, second), "c is refused"
+    await fleet.ready(QUEUE, second)
+    waits = await fleet.current("a")
+    assert waits["status"]["phase"] == "Queued", "accepted, and waits its turn"
+    assert waits["spec"]["suspend"] is False, "what kubectl set and git has not is taken back"
     await fleet.world.gone(ALIGNMENT_JOBS, "b")
     await fleet.world.gone(JOBS, "b-r1")
-    assert (await fleet.current("a"))["spec"]["suspend"] is False, "what kubectl set and git has not is taken back"
+    assert await fleet.at(MODELS) == "Unknown", "m still runs"
     await fleet.world.ends(pod, 0, json.dumps({**RESULT, "outcome": "Complete"}))
     await fleet.ready(MODELS, second)
 
-    third = fleet.git.commit({"queue/c.yaml": manifest("c"), "models/m.yaml": manifest("m", rerun="2")})
+    third = fleet.git.commit({"models/m.yaml": manifest("m", rerun="2")})
     pod = await fleet.running("m", 2)
     assert await fleet.at(MODELS) == "Unknown", "run 1 is complete, and git asks for run 2"
     await fleet.world.ends(pod, 65, '{"contractVersion": 1, "outcome": "Failed", "message": "no column"}')
     assert f"AlignmentJob/{fleet.namespace}/m" in await fleet.unhealthy(MODELS, third), "run 2 failed"
-    await fleet.ready(QUEUE, third)
     await fleet.nothing_is_written_by_another_look(QUEUE, "a")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -163,6 +163,12 @@ def orphans(history: History, present: Collection[str]) -> list[str]:
     return found
 
 
+def idle_writes(history: History, operators: Operators, since: datetime) -> list[str]:
+    """No write but the Lease's once nothing happens any more."""
+    found = (write for write in history.writes if write.user in operators and write.resource != "leases")
+    return [f"nothing had happened: {write}" for write in found if write.asked >= since]
+
+
 def writes_without_lease(history: History, operators: Operators, lease: str) -> list[str]:
     """What a replica wrote while the Lease was another's, reports of progress, Events and certificates apart."""
     leases = [life for life in history.lives("leases") if life.name == lease]
@@ -191,12 +197,15 @@ def _status(write: Write) -> Json:
     return status
 
 
-def all_of(history: History, operators: Operators, present: Collection[str], lease: str) -> dict[str, list[str]]:
+def all_of(
+    history: History, operators: Operators, present: Collection[str], lease: str, idle_since: datetime
+) -> dict[str, list[str]]:
     """Every check: its name -> what broke it."""
     checks: dict[str, Callable[[], list[str]]] = {
         "never two Jobs for one AlignmentJob and run": lambda: second_jobs(history, operators),
         "no run goes back from its end": lambda: returns_from_the_end(history),
         "no write without a change": lambda: empty_writes(history, operators),
+        "no write when nothing happens": lambda: idle_writes(history, operators, idle_since),
         "no report after the end, nor of another run": lambda: late_reports(history),
         "nothing is orphaned": lambda: orphans(history, present),
         "no write of a replica while another holds the Lease": lambda: writes_without_lease(history, operators, lease),

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ OPERATOR, NAMESPACE, CONTROL = "operator", "chaos", "control"
 LEASE = "alignment-operator"
 GROUPS = ("", "batch", "alignment-operator.io", "coordination.k8s.io")
 CONTROL_SECONDS = 240.0  # most of it never needed: the machine may be busy
-IDLE_SECONDS = 8.0
+CALM_SECONDS, IDLE_SECONDS = 5.0, 5.0  # until nothing happens any more, and how long that is watched
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,10 @@ class _Run:
             self._say("no more faults")
             late = await self._finish(users, self._plans, self._scale.settle, plays)
             await self._until("replicas", self._ready, CONTROL_SECONDS)
+            await asyncio.sleep(CALM_SECONDS)
+            idle_since = datetime.now(UTC)
             await asyncio.sleep(IDLE_SECONDS)
-            verdict = self._judge(users, control, late, faults.done)
+            verdict = self._judge(users, control, late, faults.done, idle_since)
             verdict.figures["reports of progress by answer (0: none)"] = dict(sorted(reports.answers.items()))
             return verdict
         finally:
@@ -180,7 +183,9 @@ class _Run:
                 raise AssertionError(f"{what}: not in {seconds:.0f} s")
             await asyncio.sleep(0.2)
 
-    def _judge(self, users: Users, control: Users, late: list[str], done: Counter[str]) -> Verdict:
+    def _judge(
+        self, users: Users, control: Users, late: list[str], done: Counter[str], idle_since: datetime
+    ) -> Verdict:
         history = History(self._cluster.audit())
         operators = [replica.name for replica in self._replicas]
         verdict = Verdict(self._seed)
@@ -189,7 +194,7 @@ class _Run:
         )
         unfinished = [f"{name} had not ended {self._scale.settle:.0f} s after the last fault" for name in late]
         verdict.broken = {"every job ends as it would have": [*unfinished, *ends]}
-        verdict.broken |= invariants.all_of(history, operators, self._present(), LEASE)
+        verdict.broken |= invariants.all_of(history, operators, self._present(), LEASE, idle_since)
         verdict.figures = self._figures(history, operators, done)
         return verdict
 

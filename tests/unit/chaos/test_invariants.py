@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.chaos import invariants
-from tests.unit.chaos.forged import OPERATORS, Log, alignment_job, child, lease, pod
+from tests.unit.chaos.forged import OPERATORS, START, Log, alignment_job, child, lease, pod
 
 LEADER, STANDBY = OPERATORS
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @pytest.fixture
@@ -15,9 +18,9 @@ def log() -> Log:
     return Log()
 
 
-def broken(log: Log, present: set[str] | None = None) -> dict[str, list[str]]:
+def broken(log: Log, present: set[str] | None = None, idle_since: datetime = NEVER) -> dict[str, list[str]]:
     """What was found, by invariant, without those that hold."""
-    found = invariants.all_of(log.history, OPERATORS, present or set(), "alignment-operator")
+    found = invariants.all_of(log.history, OPERATORS, present or set(), "alignment-operator", idle_since)
     return {name: what for name, what in found.items() if what}
 
 
@@ -196,3 +199,13 @@ def test_a_report_of_another_run_is_found(log: Log) -> None:
     log.write("admin", "create", "alignmentjobs", alignment_job(run=1))
     log.write(STANDBY, "patch", "alignmentjobs", report(of=2), subresource="status", uri=REPORTED)
     only(log, LATE, "of another run than 1")
+
+
+def test_a_write_when_nothing_happens_any_more_is_found(log: Log) -> None:
+    log.write("admin", "create", "alignmentjobs", alignment_job())
+    log.write(LEADER, "patch", "alignmentjobs", alignment_job(run=1), subresource="status")
+    log.write(LEADER, "update", "leases", lease("replica-0_a"))
+    log.write("admin", "patch", "alignmentjobs", alignment_job(run=1, note="x"))
+    assert broken(log, idle_since=START + timedelta(seconds=2.5)) == {}
+    found = broken(log, idle_since=START + timedelta(seconds=1.5))
+    assert list(found) == ["no write when nothing happens"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def main() -> int:
     if given.table:
         say(table.tables(record.read(given.record)))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every process of the cluster is ended
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-operator-")))
         if given.keep:

@@ -55,7 +55,9 @@ class Stage:
         done = 0
         while done < jobs:
             left = deadline - time.monotonic()
-            if left < 0 or not all(process.running for process in side.processes.values()):
+            for process in side.processes.values():
+                process.pid  # noqa: B018  raises when it has ended
+            if left < 0:
                 raise TimeoutError(f"{side.name}: {done} of {jobs} jobs complete after {seconds:.0f} s")
             self.wait_quiet(side, 2.0, left)
             done = sum(map(side.is_complete, self.objects(side, namespace)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import importlib.util
 import re
 import typing
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def parse_recipe(recipe: dict[str, Any], run: RunConfig) -> tuple[Any, Any, Any,
 
     dataclass_types = recipe_dataclasses(METHODS[run.method])
     recipe = _with_operator_owned(recipe, run)
+    _check_deepspeed(recipe)
     for key, value in recipe.items():
         _check_value(key, value, dataclass_types, run.method)
 
@@ -95,6 +97,16 @@ def _with_operator_owned(recipe: dict[str, Any], run: RunConfig) -> dict[str, An
             "lora_task_type", "SEQ_CLS"
         )  # CAUSAL_LM would leave the new head untrained
     return {**recipe, **owned}
+
+
+def _check_deepspeed(recipe: dict[str, Any]) -> None:
+    """transformers wants the package as soon as the field is set, and names only the package."""
+    if recipe.get("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+        raise UserError(
+            "spec.training.deepspeed is set, but this image has no DeepSpeed.",
+            cure="Build an image with the package `deepspeed` on top of the trainer's and name it in spec.image, or "
+            "shard with spec.training.fsdp.",
+        )
 
 
 def _keep_target_list(parsed: tuple, recipe: dict[str, Any]) -> tuple:

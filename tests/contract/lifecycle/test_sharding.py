@@ -1,4 +1,4 @@
-"""Weights that are spread over processes: FSDP2 in the recipe's own words gives the losses and weights of one process."""
+"""Weights that are spread over processes: FSDP2 gives the losses and the whole weights of one process."""
 
 import pytest
 from accelerate.utils.constants import OPTIMIZER_NAME

@@ -112,6 +112,7 @@ def test_numbers_are_numbers_however_yaml_spells_them(bench, tmp_path, text, fie
         ({"dataset_streaming": [1]}, "spec.dataset.datasetStreaming"),
         ({"load_in_4bit": True, "load_in_8bit": True}, "TRL refuses the recipe: You can't use 8 bit and 4 bit"),
         ({"eval_strategy": "sometimes"}, "sometimes"),
+        ({"deepspeed": '{"zero_optimization": {"stage": 3}}'}, "spec.training.deepspeed is set, but this image has no"),
         ({"output_dir": "/elsewhere"}, "output_dir '/elsewhere' is not the run's outputPath"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
 # Real servers and processes on a busy machine: what fails is tried once more, and shown as RERUN.
 AGAIN := --reruns 1
-# Two files at a time: most of these tests wait for another process's imports.
+# Two files at a time, one for each core.
 PARALLEL := -n 2 --dist loadfile
 
 help:  ## list the targets

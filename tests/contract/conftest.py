@@ -9,7 +9,7 @@ from tests.contract.lifecycle.zygote import Zygote
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    """Started by the first test that needs it: ten seconds."""
+    """Started by the first test that needs it, in ten seconds."""
     zygote = Zygote()
     yield zygote
     zygote.close()

@@ -1,9 +1,9 @@
 """Trainer processes without their imports: forks of a process that has imported what they import, once.
 
-Ten CPU seconds of every launcher and worker go into importing torch, transformers and TRL, and the contract tests start
-more than a hundred of them. A fork is a process of its own in all that a test looks at (pid, parent, signals,
-environment, output, exit code) and runs the same modules as `__main__`. What it cannot show, how a process behaves
-before and during its imports, is shown by cold starts (pods.cold_start).
+Seven CPU seconds of every worker go into importing torch, transformers and TRL, and the contract tests start dozens. A
+fork is a process of its own in all that a test looks at (pid, parent, signals, environment, output, exit code) and runs
+the same modules as `__main__`. What it cannot show, how a process behaves before and during its imports, and that the
+launcher makes none of them, is shown by cold starts (pods.cold_start).
 
 A zygote has one thread and no file open when it forks (checked): nothing else survives a fork in order.
 """
@@ -57,6 +57,7 @@ ENVIRONMENT = {
     "TQDM_DISABLE": "1",
 }
 _FORK_SAFE_THREADS = {"jemalloc_bg_thd"}  # in pyarrow: it stops for a fork by itself (pthread_atfork)
+# HF_HOME as well, but what runs offline on folders uses it only where the trainer reads it itself, as it runs.
 _READ_BY_IMPORTS = ("HF_ENDPOINT", "HF_HUB_OFFLINE")
 
 

@@ -81,7 +81,8 @@ def _array(schema: Schema) -> Values:
 
 def _string(schema: Schema) -> Values:
     if "pattern" in schema:
-        return st.from_regex(schema["pattern"], fullmatch=True).filter(lambda text: "\n" not in text)
+        matching: Values = st.from_regex(schema["pattern"], fullmatch=True)
+        return matching.filter(lambda text: "\n" not in text)
     least, most = schema.get("minLength", 0), schema.get("maxLength", 64)
     longest = st.just("x" * most) if most <= 1024 else st.nothing()
     return st.one_of(TEXT.filter(lambda text: least <= len(text) <= most), longest)
@@ -95,11 +96,14 @@ def _integer(schema: Schema) -> Values:
 
 def _number(schema: Schema) -> Values:
     low, high = float(schema.get("minimum", -1e6)), float(schema.get("maximum", 1e6))
-    bounds = {
-        "exclude_min": bool(schema.get("exclusiveMinimum")),
-        "exclude_max": bool(schema.get("exclusiveMaximum")),
-    }
-    floats = st.floats(low, high, allow_nan=False, allow_infinity=False, **bounds)
+    floats = st.floats(
+        low,
+        high,
+        exclude_min=bool(schema.get("exclusiveMinimum")),
+        exclude_max=bool(schema.get("exclusiveMaximum")),
+        allow_nan=False,
+        allow_infinity=False,
+    )
     return st.one_of(floats, floats.map(round).filter(lambda n: low < n < high))
 
 

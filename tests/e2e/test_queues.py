@@ -57,13 +57,6 @@ def flavored(job: Job) -> bool:
     return pod.get("nodeSelector") == SELECTOR and TOLERATION in pod.get("tolerations", [])
 
 
-def got_its_node(job: Job) -> datetime:
-    """When the scheduler gave the run's only pod its node."""
-    [pod] = job.pods()
-    scheduled = next(c for c in pod["status"]["conditions"] if c["type"] == "PodScheduled")
-    return datetime.fromisoformat(scheduled["lastTransitionTime"])
-
-
 def test_six_jobs_on_two_gpus_run_two_at_a_time_in_priority_order(quota: Quota, apply: Callable[..., Job]) -> None:
     quota.hold(True)
     order = ("low", "high", "normal", "low", "high", "normal")
@@ -91,13 +84,11 @@ def test_a_preempted_run_stops_at_a_steps_end_and_resumes_from_it(quota: Quota, 
     victim = apply("victim", **training(2, training=LONG, workloadPriorityClass=quota.priority("low")))
     victim.wait("training", lambda s: s.get("progress", {}).get("step", 0) > 10)
     assert flavored(victim)
-    first = got_its_node(victim)
     victim.patch(backoffLimit=5)  # one of the few changes of a live Job
     other = apply("urgent", **sleeping(3, gpus=2), workloadPriorityClass=quota.priority("high"))
     status = victim.wait("preemption", lambda s: waits(s, "", reason="Preempted"), timeout=90)
     assert "to go on from its last checkpoint" in condition(status, "Queued")["message"]
     assert condition(status, "Suspended")["status"] == "False"
-    evicted = datetime.fromisoformat(condition(status, "Queued")["lastTransitionTime"])
     other.complete()
     running(victim)
     assert flavored(victim), "admitted again, the flavor's nodeSelector and tolerations are there again"
@@ -110,12 +101,6 @@ def test_a_preempted_run_stops_at_a_steps_end_and_resumes_from_it(quota: Quota, 
     assert child(victim)["spec"]["backoffLimit"] == 5
     assert writes(victim, "jobs") == ["create", "patch"]
     assert flavored(victim), "our own write left them alone"
-    [pod] = victim.pods()
-    finished = pod["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"]
-    second = (datetime.fromisoformat(finished) - got_its_node(victim)).total_seconds()
-    preempted = status["usage"]["gpuSeconds"] / 2 - second  # two GPUs
-    until_evicted = (evicted - first).total_seconds()
-    assert until_evicted - 1 <= preempted <= until_evicted + 60, "the grace period is the most that it can have taken"
 
 
 def test_suspend_frees_the_quota_and_is_told_apart_from_waiting(quota: Quota, apply: Callable[..., Job]) -> None:

@@ -68,9 +68,9 @@ def small_claim(workspace: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     spec = claim(name)["spec"] | {"storageClassName": "", "volumeName": name, "resources": {"requests": room}}
     kubectl("apply", "-f", "-", namespace=workspace, stdin={**claim(name), "spec": spec})
     yield name
+    subprocess.run(["umount", "-l", folder], check=True)  # first: whatever becomes of the cluster
     kubectl("delete", "pvc", name, "--wait=false", namespace=workspace)
     kubectl("delete", "persistentvolume", name, "--wait=false")
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture(scope="module")

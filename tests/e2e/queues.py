@@ -26,8 +26,17 @@ OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
 
 def install(gpus: int) -> None:
     """Kueue, and so many fake GPUs on the node."""
-    for arguments in (["kueue"], ["gpus", str(gpus)]):
-        subprocess.run([sys.executable, "-m", "dev.cluster", *arguments], cwd=ROOT, check=True, timeout=1800)
+    _cluster("kueue")
+    advertise(gpus)
+
+
+def advertise(gpus: int) -> None:
+    """So many fake GPUs on the node; no device is behind them."""
+    _cluster("gpus", str(gpus))
+
+
+def _cluster(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dev.cluster", *arguments], cwd=ROOT, check=True, timeout=1800)
 
 
 @dataclass(frozen=True)

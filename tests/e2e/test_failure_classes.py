@@ -17,6 +17,7 @@ from dev.cluster.layout import NODE_ADDRESS, NODE_NAME
 from tests.e2e.conftest import claim, manifest
 from tests.e2e.failure_cases import LONG, SMALL, Case, cases, fault
 from tests.e2e.kube import Job, kubectl
+from tests.e2e.queues import advertise
 from tests.hub import Hub, Repository
 
 CASES = cases("", "", "")
@@ -77,7 +78,8 @@ def small_claim(workspace: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def failing(
     request: pytest.FixtureRequest, workspace: str, faults: None, hub: str, small_claim: str
 ) -> Iterator[dict[str, Job]]:
-    """The jobs of the chosen cases, all applied at once."""
+    """The jobs of the chosen cases, all applied at once; one of them asks for a GPU."""
+    advertise(4)
     chosen = _chosen(request)
     wanted = [case for case in cases(hub, f"http://{NODE_ADDRESS}:9", small_claim) if case.name in chosen]
     for case in wanted:

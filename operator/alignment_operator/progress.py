@@ -53,6 +53,7 @@ class Reports:
         self._store, self._cluster, self._settings = store, cluster, settings
         self._tokens, self._metrics = tokens, metrics
         self._pending: dict[Key, Pending] = {}
+        self._writing: dict[Key, Pending] = {}
         self._arrived = asyncio.Event()
 
     def application(self) -> web.Application:
@@ -143,7 +144,9 @@ class Reports:
         self._arrived.set()
 
     def _last(self, key: Key, run: int) -> dict[str, Any]:
-        """status.progress of this run as it was last written, by whichever replica."""
+        """status.progress of this run as it was last written, by whichever replica, or is just being written."""
+        if (writing := self._writing.get(key)) and writing.run == run:
+            return writing.report.progress(run, writing.received)
         progress: dict[str, Any] = ((self._store.job(key) or {}).get("status") or {}).get("progress") or {}
         return progress if progress.get("run") == run else {}
 
@@ -161,6 +164,7 @@ class Reports:
         obj = self._store.job(key)
         if obj is None or _current_run(obj) != pending.run:
             return
+        self._writing[key] = pending
         try:
             self._store.put(ALIGNMENT_JOBS, await self._cluster.apply_progress(ALIGNMENT_JOBS, _manifest(obj, pending)))
         except ApiError as error:
@@ -169,17 +173,19 @@ class Reports:
             await self._again(key, pending, error)
         except (TimeoutError, aiohttp.ClientError) as error:
             await self._again(key, pending, error)
+        finally:
+            self._writing.pop(key, None)
 
     async def _again(self, key: Key, pending: Pending, error: Exception) -> None:
         """Try later, unless a newer report has come; after a conflict from the live object."""
         log.info("progress: written later", extra={"job": "/".join(key), "error": repr(error)})
-        delay = RETRY
+        due = _now() + RETRY
         if isinstance(error, ApiError) and error.conflict:
-            delay = timedelta(0)
             with suppress(ApiError, TimeoutError, aiohttp.ClientError):
                 if live := await self._cluster.get(ALIGNMENT_JOBS, *key):
                     self._store.put(ALIGNMENT_JOBS, live)
-        retry = Pending(pending.run, pending.report, pending.received, _now() + delay)
+            due = self._due(key, pending.run, pending.report, _now())  # another replica may just have written a report
+        retry = Pending(pending.run, pending.report, pending.received, due)
         self._pending.setdefault(key, retry)
         self._arrived.set()
 

@@ -1,0 +1,92 @@
+"""When reports of progress are written: at most so often, whatever comes in meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from alignment_operator.cluster import ApiError
+from alignment_operator.metrics import Metrics
+from alignment_operator.progress import Reports
+from alignment_operator.reports import Report
+from alignment_operator.resources import ALIGNMENT_JOBS, Resource
+from alignment_operator.settings import ProgressSettings
+from alignment_operator.store import Key, Store
+from alignment_operator.workqueue import WorkQueue
+from tests.unit.operator.builders import NAME, NAMESPACE, NOW, alignment_job
+
+KEY = Key(NAMESPACE, NAME)
+
+
+class SlowCluster:
+    """Answers an apply when it is told to, as a busy API server does."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.go_on = store, asyncio.Event()
+        self.written: list[dict[str, Any]] = []
+        self.rival: datetime | None = None  # when another replica has written, of which we do not know yet
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """As the other replica has left it."""
+        assert self.rival is not None
+        theirs = {"run": 1, "phase": "Training", "lastReportTime": self.rival.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return self._changed({"progress": theirs})
+
+    async def apply_progress(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
+        if self.rival:
+            raise ApiError(409, "Conflict", "the object has been modified")
+        self.written.append(manifest["status"]["progress"])
+        await self.go_on.wait()
+        return self._changed(manifest["status"])
+
+    def _changed(self, status: dict[str, Any]) -> dict[str, Any]:
+        stored = self.store.job(KEY)
+        assert stored is not None
+        version = str(int(stored["metadata"]["resourceVersion"]) + 1)
+        metadata = stored["metadata"] | {"resourceVersion": version}
+        return {**stored, "metadata": metadata, "status": stored["status"] | status}
+
+
+def report(step: int, phase: str = "Training") -> Report:
+    return Report.model_validate({"trainerStatus": {}, "alignment": {"phase": phase, "step": step}})
+
+
+def waiting() -> tuple[Reports, SlowCluster]:
+    """Reports of a run of which nothing has been written yet."""
+    store = Store()
+    obj = alignment_job(status={"run": 1, "jobName": "demo-r1"}).to_object()
+    obj["metadata"] |= {"resourceVersion": "1"}
+    store.put(ALIGNMENT_JOBS, obj)
+    cluster = SlowCluster(store)
+    metrics = Metrics(store, WorkQueue(), 1, "lease")
+    return Reports(store, cluster, ProgressSettings(), None, metrics), cluster  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("phase", "wait"), [("Training", 15), ("Saving", 3.75)])
+async def test_a_report_that_comes_while_one_is_being_written_waits_its_turn(phase: str, wait: float) -> None:
+    """Two pods of a run report in the same second; the second write would change nothing."""
+    reports, cluster = waiting()
+    reports._accept(KEY, 1, report(1), NOW)
+    writing = asyncio.create_task(reports._write_due(NOW))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(cluster.written) == 1
+    reports._accept(KEY, 1, report(2, phase), NOW)
+    assert reports._pending[KEY].due == NOW + timedelta(seconds=wait)
+    cluster.go_on.set()
+    await writing
+    await reports._write_due(NOW + timedelta(seconds=wait))
+    assert [progress["step"] for progress in cluster.written] == [1, 2]
+
+
+async def test_a_report_that_lost_to_another_replicas_waits_its_turn() -> None:
+    reports, cluster = waiting()
+    cluster.go_on.set()
+    cluster.rival = datetime.now(UTC)
+    reports._accept(KEY, 1, report(1), NOW)
+    await reports._write_due(NOW)
+    due = reports._pending[KEY].due - cluster.rival
+    assert timedelta(seconds=13) < due < timedelta(seconds=16)

@@ -131,17 +131,21 @@ class Reports:
         return obj is not None and _current_run(obj) == run
 
     def _accept(self, key: Key, run: int, report: Report, now: datetime) -> None:
-        wait = timedelta(seconds=self._settings.write_seconds)
-        if report.alignment.phase != self._last(key, run).get("phase"):
-            wait /= 4
-        last = parse_time(self._last(key, run).get("lastReportTime"))
-        # the replica that wrote last may have a clock that is ahead of ours
-        due = min(max(now, last + wait), now + wait) if last else now
+        due = self._due(key, run, report, now)
         earlier = self._pending.get(key)
         if earlier and earlier.run == run:
             due = min(due, earlier.due)  # a stream of reports must not push the write away
         self._pending[key] = Pending(run, report, now, due)
         self._arrived.set()
+
+    def _due(self, key: Key, run: int, report: Report, now: datetime) -> datetime:
+        """When to write that report, if no other were waiting."""
+        wait = timedelta(seconds=self._settings.write_seconds)
+        if report.alignment.phase != self._last(key, run).get("phase"):
+            wait /= 4
+        last = parse_time(self._last(key, run).get("lastReportTime"))
+        # the replica that wrote last may have a clock that is ahead of ours
+        return min(max(now, last + wait), now + wait) if last else now
 
     def _last(self, key: Key, run: int) -> dict[str, Any]:
         """status.progress of this run as it was last written, by whichever replica, or is just being written."""
@@ -164,15 +168,19 @@ class Reports:
         obj = self._store.job(key)
         if obj is None or _current_run(obj) != pending.run:
             return
-        self._writing[key] = pending
         try:
-            self._store.put(ALIGNMENT_JOBS, await self._cluster.apply_progress(ALIGNMENT_JOBS, _manifest(obj, pending)))
+            self._store.put(ALIGNMENT_JOBS, await self._apply(key, obj, pending))
         except ApiError as error:
             if error.not_found:
                 return
             await self._again(key, pending, error)
         except (TimeoutError, aiohttp.ClientError) as error:
             await self._again(key, pending, error)
+
+    async def _apply(self, key: Key, obj: dict[str, Any], pending: Pending) -> dict[str, Any]:
+        self._writing[key] = pending
+        try:
+            return await self._cluster.apply_progress(ALIGNMENT_JOBS, _manifest(obj, pending))
         finally:
             self._writing.pop(key, None)
 

@@ -52,7 +52,7 @@ class Children:
 
         The garbage collector does it, unless its watch was broken meanwhile: then it takes the new one for the old.
         """
-        log.info("clearing up", extra={"kind": resource.kind, "name": meta["name"], "uid": meta["uid"]})
+        log.info("clearing up", extra={"resource": resource.plural, "child": meta["name"], "uid": meta["uid"]})
         await self._cluster.delete(resource, meta["namespace"], meta["name"], meta["uid"])
 
     async def lack(self, job: AlignmentJob, observed: Observed, now: datetime) -> bool:

@@ -286,6 +286,7 @@ async def test_a_token_is_worth_nothing_once_its_pod_or_its_job_is_gone(session)
     await world.gone(ALIGNMENT_JOBS, world.name)
     await refused(session)
     await world.apply()
+    await world.until(lambda o: o["status"].get("phase"))
     for _ in range(20):
         assert await session.post(json.dumps(report(7))) in (403, 410)
         await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ help:  ## list the targets
 demo:  ## cluster, images, chart, a real model and data, a real DPO job, and what it learned
 	python3 -m dev.demo run
 
-test: setup  ## every test, in two lanes side by side; what it needs is installed, built and started
+test: setup  ## every test, in three lanes side by side; what it needs is installed, built and started
 	@python3 -m dev.checks
 
 # --- the machine

@@ -1,4 +1,4 @@
-"""`make test`: every kind of check, in two lanes side by side, one of which mostly computes and the other mostly waits.
+"""`make test`: every kind of check, in three lanes side by side: one mostly computes, the others mostly wait.
 
 Each line is printed as it comes, under the name of its check. All checks run, also after one has failed: one run tells
 everything that is wrong.
@@ -11,26 +11,34 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-# The first begins with what needs nothing but Python. The second builds, from nothing, the servers in its first check;
-# by the time that the first comes to them they are there.
-LANES = (("lint", "types", "unit", "contract", "integration", "chart"), ("verify", "e2e"))
+# The first begins with what needs nothing but Python. The second builds, from nothing, the servers in its first check,
+# for which the third waits.
+LANES = (("lint", "types", "unit", "contract", "chart"), ("verify", "e2e"), ("integration",))
+AFTER = {"integration": "verify", "chart": "verify"}
 
 
 @dataclass
 class Run:
-    """What has been seen of every check: seconds, and who failed. Two threads write it."""
+    """What has been seen of every check: seconds, and who failed. Every lane's thread writes it."""
 
+    lanes: tuple[tuple[str, ...], ...] = LANES
     seconds: dict[str, float] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     printing: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self.ended = {check: threading.Event() for lane in self.lanes for check in lane}
+
     def lane(self, checks: tuple[str, ...]) -> None:
         for check in checks:
+            if first := AFTER.get(check):
+                self.ended[first].wait()
             start = time.monotonic()
             self.say(check, "begins")
             if self._check(check) != 0:
                 self.failed.append(check)
             self.seconds[check] = time.monotonic() - start
+            self.ended[check].set()
             self.say(check, f"{'FAILED' if check in self.failed else 'passed'} after {self.seconds[check]:.0f} s")
 
     def say(self, check: str, line: str) -> None:

@@ -1,10 +1,12 @@
 """The runner of `make test`: every check runs, and a failure is told at the end."""
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
+from dev import checks
 from dev.checks import LANES, Run
 
 MAKEFILE = (Path(__file__).parents[3] / "Makefile").read_text()
@@ -20,10 +22,27 @@ def test_a_failed_check_does_not_keep_the_next_one_from_running(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[3])
-    run = Run()
-    run.lane(("no-such-target", "help"))
+    run = Run(lanes=(("no-such-target", "help"),))
+    run.lane(*run.lanes)
     assert run.failed == ["no-such-target"]
     assert list(run.seconds) == ["no-such-target", "help"]
     out = capsys.readouterr().out
     assert re.search(r"^no-such-target \| .*No rule", out, re.MULTILINE)
     assert re.search(r"^help        \|   demo ", out, re.MULTILINE)
+
+
+def test_a_check_waits_for_the_one_that_builds_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def passes(_: Run, check: str) -> int:
+        begun.append(check)
+        return 0
+
+    monkeypatch.setattr(checks, "AFTER", {"unit": "verify"})
+    monkeypatch.setattr(Run, "_check", passes)
+    run = Run(lanes=(("unit",), ("lint", "verify")))
+    waiting = threading.Thread(target=run.lane, args=(run.lanes[0],))
+    waiting.start()
+    run.lane(run.lanes[1])
+    waiting.join(10)
+    assert begun == ["lint", "verify", "unit"]

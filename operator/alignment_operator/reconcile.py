@@ -155,6 +155,7 @@ class Reconciler:
         result = compute(job, observed, decision, self._now(), self._settings)
         changes = _changes(obj.get("status") or {}, result)
         if not changes:
+            self._passing.pop(key, None)
             self._store.counted(key, observed.gone)
             return replace(result, events=[])
         passing = not decision.new_run and _is_passing(changes, result)

@@ -310,6 +310,34 @@ def test_an_alignment_job_whose_deletion_was_missed_is_forgotten_when_its_job_is
     assert store.job(KEY) is None
 
 
+def test_a_passing_change_that_vanished_takes_nothing_of_the_next_ones_wait():
+    """A pod that runs and is gone again before that was written: the next one's start is not written at once."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    asyncio.run(settle(cluster))
+    store, clock = Store(), [NOW]
+    for resource in (ALIGNMENT_JOBS, JOBS):
+        for obj in cluster.of(resource.kind):
+            store.put(resource, obj)
+    reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", lambda key: None, lambda: clock[0])  # type: ignore[arg-type]
+    running = {"name": "trainer", "state": {"running": {"startedAt": _stamp(NOW)}}}
+
+    def look(seconds: float, name: str, *, there: bool) -> tuple[float | None, int]:
+        """So many seconds from now, with or without that pod: when to look again, and status writes until then."""
+        clock[0] = NOW + timedelta(seconds=seconds)
+        pod_of(cluster, name, phase="Running", containerStatuses=[running])
+        pod = cluster.objects.pop(("Pod", "team", name))
+        (store.put if there else store.drop)(PODS, pod)
+        again = asyncio.run(reconciler.reconcile(KEY))
+        return again, cluster.calls.count("patch AlignmentJob demo status")
+
+    before = cluster.calls.count("patch AlignmentJob demo status")
+    assert look(0, "demo-r1-0-a", there=True) == (PASSING_SECONDS, before)
+    assert look(1, "demo-r1-0-a", there=False) == (None, before)
+    assert look(60, "demo-r1-0-b", there=True) == (PASSING_SECONDS, before)
+    assert look(60 + PASSING_SECONDS, "demo-r1-0-b", there=True)[1] == before + 1
+
+
 @pytest.mark.parametrize(
     ("spec", "mode", "reason", "word"),
     [

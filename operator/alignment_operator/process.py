@@ -26,9 +26,10 @@ from .cluster import ApiError, Cluster, connect
 from .kueue import Workloads
 from .leader import Lease
 from .metrics import Metrics
+from .preflight import warm_up
 from .probes import Health
 from .progress import Reports
-from .reconcile import Reconciler, warm_up
+from .reconcile import Reconciler
 from .resync import Resync
 from .settings import Settings
 from .store import Key, Store

@@ -18,10 +18,10 @@ from alignment_operator.api.validation import problems
 from alignment_operator.children import refusal
 from alignment_operator.cluster import ApiError
 from alignment_operator.recipe import build
-from alignment_operator.reconcile import read
 from alignment_operator.runs import decide
 from alignment_operator.settings import Settings, load
 from alignment_operator.status import compute
+from alignment_operator.subject import read
 from alignment_operator.views import Observed
 from tests.allowed_cases import ALL_LISTS
 from tests.fuzz.specs import specs

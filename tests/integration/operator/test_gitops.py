@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from alignment_operator.cluster import connect
-from alignment_operator.reconcile import merge_diff
+from alignment_operator.mergepatch import merge_diff
 from alignment_operator.resources import CONFIG_MAPS, JOBS
 from tests.integration.apiserver import ApiServer
 from tests.integration.gitops import engines

@@ -12,9 +12,10 @@ import pytest
 
 from alignment_operator.cluster import ApiError
 from alignment_operator.mergepatch import merge_diff
-from alignment_operator.reconcile import PASSING_SECONDS, Reconciler
+from alignment_operator.reconcile import Reconciler
 from alignment_operator.resources import ALIGNMENT_JOBS, JOBS, PODS
 from alignment_operator.settings import Settings
+from alignment_operator.statuswriter import PASSING_SECONDS
 from alignment_operator.store import Key, Store
 from tests.unit.operator.fake_cluster import Died, FakeCluster
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.tiny import WORDS, tiny_tokenizer
 from tests.trainer_runs import Bench
 
-OFF = {"completionHead": False, "packedPairs": False, "skipAdapterCasts": False}
+OFF = {"completionHead": False, "packedPairs": False, "skipAdapterCasts": False, "fusedAdapterSum": False}
 ON = dict.fromkeys(OFF, True)
 
 

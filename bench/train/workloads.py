@@ -13,7 +13,7 @@ WORKLOADS: dict[str, dict[str, Any]] = {
     "lora": {**LORA, "learning_rate": 1e-5},
     "full": {"learning_rate": 1e-6},
 }
-OPTIMIZATIONS = ("completionHead", "packedPairs", "skipAdapterCasts", "referenceCache")
+OPTIMIZATIONS = ("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "referenceCache")
 OURS = "ours"
 OURS_PLAIN = "ours, every optimization off"
 CHOICE = "ours, checkpointing off and precomputed reference"
@@ -46,6 +46,7 @@ VARIANTS: dict[str, Variant] = {
         Variant("ours, completionHead alone", run={"optimizations": only("completionHead")}),
         Variant("ours, packedPairs alone", run={"optimizations": only("packedPairs")}),
         Variant("ours, skipAdapterCasts alone", run={"optimizations": only("skipAdapterCasts")}),
+        Variant("ours, fusedAdapterSum alone", run={"optimizations": only("fusedAdapterSum")}),
         Variant(CHOICE, {"gradient_checkpointing": False}, {"referenceModel": {"strategy": "Precomputed"}}),
     )
 }

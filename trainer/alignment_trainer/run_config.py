@@ -47,6 +47,7 @@ class Optimizations(_Strict):
     completionHead: bool = True  # noqa: N815  the contract's own spelling, here and below
     packedPairs: bool = True  # noqa: N815
     skipAdapterCasts: bool = True  # noqa: N815
+    fusedAdapterSum: bool = True  # noqa: N815
     referenceCache: bool = True  # noqa: N815
 
 

@@ -106,6 +106,11 @@ class Optimizations(Section):
     skip_adapter_casts: bool | None = Field(
         None, alias="skipAdapterCasts", description="LoRA layers without casts that autocast undoes. Default true."
     )
+    fused_adapter_sum: bool | None = Field(
+        None,
+        alias="fusedAdapterSum",
+        description="LoRA layers add the adapter's product as it is made. Default true.",
+    )
     reference_cache: bool | None = Field(
         None,
         alias="referenceCache",

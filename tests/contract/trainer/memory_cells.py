@@ -27,7 +27,7 @@ from alignment_trainer.memory.estimate import Estimate, estimate
 from alignment_trainer.memory.settings import workload_of
 from tests.trainer_runs import Bench, offline
 
-STOCK = {"completionHead": False, "packedPairs": False, "skipAdapterCasts": False, "referenceCache": False}
+STOCK = dict.fromkeys(("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "referenceCache"), False)
 LORA = {"use_peft": True, "lora_r": 16, "lora_target_modules": "all-linear"}
 NF4 = {**LORA, "load_in_4bit": True, "dtype": "bfloat16", "bf16": True}
 INT8 = {**LORA, "load_in_8bit": True, "dtype": "bfloat16", "bf16": True}
@@ -83,7 +83,7 @@ OTHER_CELLS = (
     Cell("SFT, LoRA bf16", {**KEPT, **LORA, **BF16}, {}, "sft"),
     Cell("KTO, full fp32", KEPT, {}, "kto"),
 )
-FAST = {"completionHead": True, "packedPairs": True, "skipAdapterCasts": True, "referenceCache": False}
+FAST = dict.fromkeys(STOCK, True) | {"referenceCache": False}
 FAST_CELLS = (
     Cell("full bf16, resident", {**KEPT, **BF16}, RESIDENT),
     Cell("full fp32, resident, checkpointed", CHECKPOINTED, RESIDENT),

@@ -17,6 +17,7 @@ from tests.trainer_runs import LORA, Bench
 
 GOOD = Circumstances(architecture="llama")
 BOTH = {"completionHead", "packedPairs"}
+ADAPTERS = {"skipAdapterCasts", "fusedAdapterSum"}
 
 
 def off(circumstances: Circumstances) -> dict[str, str]:
@@ -39,15 +40,15 @@ def test_nothing_speaks_against_a_plain_llama() -> None:
         ({"offloads_activations": True}, BOTH, "activation_offloading"),
         ({"learns_prompt": True}, BOTH, "prompt-learning"),
         ({"adapts_head": True}, BOTH, "on the LM head"),
-        ({"is_compiled": True}, {*BOTH, "skipAdapterCasts"}, "torch_compile"),
-        ({"is_sharded": True}, {*BOTH, "skipAdapterCasts"}, "sharded"),
+        ({"is_compiled": True}, {*BOTH, *ADAPTERS}, "torch_compile"),
+        ({"is_sharded": True}, {*BOTH, *ADAPTERS}, "sharded"),
         ({"attention": "eager"}, {"packedPairs"}, "attention eager"),
         ({"attention": "flash_attention_2"}, {"packedPairs"}, "flash_attention_2"),
         ({"caps_attention": True}, {"packedPairs"}, "attn_logit_softcapping"),
         ({"adds_noise": True}, {"packedPairs"}, "NEFTune"),
         ({"window": 512, "max_length": 1024}, {"packedPairs"}, "window of 512 tokens"),
         ({"window": 512, "max_length": None}, {"packedPairs"}, "window of 512 tokens"),
-        ({"has_lora": False}, {"skipAdapterCasts"}, "no LoRA"),
+        ({"has_lora": False}, ADAPTERS, "no LoRA"),
         ({"autocasts": False}, {"skipAdapterCasts"}, "autocast"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",

@@ -16,7 +16,8 @@ from tests.trainer_runs import LORA, Bench, Outcome
 
 PRECOMPUTED = {"precompute_ref_log_probs": True, "gradient_checkpointing": False}
 OFF = {"optimizations": {"referenceCache": False}}
-AS_TRL = {"completionHead": False, "packedPairs": False, "skipAdapterCasts": False}  # forwards can be counted
+# Forwards can be counted
+AS_TRL = {"completionHead": False, "packedPairs": False, "skipAdapterCasts": False, "fusedAdapterSum": False}
 EVALUATED = {"eval_strategy": "steps", "eval_steps": 2}
 
 

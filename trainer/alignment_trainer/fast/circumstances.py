@@ -98,12 +98,16 @@ class Circumstances:
             ),
         )
 
-    def against_skipping_casts(self) -> str | None:
+    def against_fusing_sums(self) -> str | None:
         return _first(
             (not self.has_lora, "the model has no LoRA layers"),
-            (not self.autocasts, "without autocast (bf16, fp16) the casts are needed"),
             (self.is_compiled, "torch_compile is on"),
             (self.is_sharded, "the model is sharded (FSDP, DeepSpeed, parallel layers)"),
+        )
+
+    def against_skipping_casts(self) -> str | None:
+        return self.against_fusing_sums() or _first(
+            (not self.autocasts, "without autocast (bf16, fp16) the casts are needed"),
         )
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COMPLETION_HEAD, PACKED_PAIRS, SKIP_ADAPTER_CASTS = "completionHead", "packedPairs", "skipAdapterCasts"
+COMPLETION_HEAD, PACKED_PAIRS = "completionHead", "packedPairs"
+SKIP_ADAPTER_CASTS, FUSED_ADAPTER_SUM = "skipAdapterCasts", "fusedAdapterSum"
 SWITCHED_OFF = "switched off in run.yaml"
 OTHER_DRAWS = "on; dropout draws other numbers than stock TRL"
 
@@ -52,11 +53,13 @@ def decide(switches: Optimizations, circumstances: Circumstances, model: str = "
         COMPLETION_HEAD: None if switches.completionHead else SWITCHED_OFF,
         PACKED_PAIRS: None if switches.packedPairs else SWITCHED_OFF,
         SKIP_ADAPTER_CASTS: None if switches.skipAdapterCasts else SWITCHED_OFF,
+        FUSED_ADAPTER_SUM: None if switches.fusedAdapterSum else SWITCHED_OFF,
     }
     objections = {
         COMPLETION_HEAD: circumstances.against_any,
         PACKED_PAIRS: circumstances.against_packing,
         SKIP_ADAPTER_CASTS: circumstances.against_skipping_casts,
+        FUSED_ADAPTER_SUM: circumstances.against_fusing_sums,
     }
     decisions = Decisions(
         {name: why or objections[name]() for name, why in against.items()}, circumstances.drops_out, model

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..run_config import Optimizations
-from .decisions import COMPLETION_HEAD, PACKED_PAIRS, SKIP_ADAPTER_CASTS, Decisions, decide
+from .decisions import COMPLETION_HEAD, FUSED_ADAPTER_SUM, PACKED_PAIRS, SKIP_ADAPTER_CASTS, Decisions, decide
 
 _TRL_NAME = "add_fused_lm_head"
 
@@ -38,6 +38,7 @@ class Optimized:
 
         from . import packed_rows
         from .adapter_casts import skip_casts
+        from .adapter_sum import fuse_sums
         from .circumstances import Circumstances
         from .forward import add_fast_forward
 
@@ -46,6 +47,8 @@ class Optimized:
         self.decisions.append(decisions)
         if decisions.is_on(SKIP_ADAPTER_CASTS) and not skip_casts(model):
             decisions.turn_off(SKIP_ADAPTER_CASTS, "no LoRA layer of the model can do without its casts")
+        if decisions.is_on(FUSED_ADAPTER_SUM) and not fuse_sums(model):
+            decisions.turn_off(FUSED_ADAPTER_SUM, "no LoRA layer of the model is a plain one")
         if decisions.is_on(COMPLETION_HEAD) or decisions.is_on(PACKED_PAIRS):
             add_fast_forward(model, decisions, getattr(packed_rows, self.layout), add_fused_lm_head, **options)
         else:

@@ -23,9 +23,10 @@ IMAGE_REASONS = {
     "SignatureValidationFailed",
 }
 PULL_CURE = "Check spec.image, and the registry's Secret in spec.podTemplate.spec.imagePullSecrets."
+# Not to force the pod's deletion: the Job keeps its finalizer on the pod until that has failed, and so the pod.
 NODE_CURE = (
-    "If the node is gone for good, delete its Node object or taint it node.kubernetes.io/out-of-service; "
-    "the run then resumes on another node."
+    "The run goes on when the node is back. If it is gone for good, delete its Node object or taint it "
+    "node.kubernetes.io/out-of-service; the run then resumes on another node."
 )
 # (part of the message, cure); the first that is found
 REFUSED_CURES = (

@@ -12,6 +12,7 @@ from . import admission, allowlists, jobs, networkpolicy
 from .api.alignmentjob import AlignmentJob
 from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, ConditionType, Reason
 from .observed import JobView, Observed, PodView, parse_time
+from .obstacles import NODE_CURE
 from .problems import SpecProblem
 from .recipe import Recipe, build
 from .settings import Settings
@@ -161,9 +162,14 @@ def _finished(job: AlignmentJob, child: JobView | None, now: datetime) -> Decisi
 
 
 def _blocked(pods: tuple[PodView, ...]) -> str:
-    """Which pods could still write to the run's folder; empty when none can."""
-    alive = [pod.name for pod in pods if not pod.ended]
-    return f"Pods of the run still exist: {', '.join(alive[:3])}{' ...' if len(alive) > 3 else ''}." if alive else ""
+    """Which pods could still write to the run's folder, with the cure where a node is lost; empty when none can."""
+    alive = [pod for pod in pods if not pod.ended]
+    if not alive:
+        return ""
+    names = ", ".join(pod.name for pod in alive[:3]) + (" ..." if len(alive) > 3 else "")
+    lost = next((pod.node for pod in alive if pod.node_lost), None)
+    cure = f" Node {lost} does not answer. {NODE_CURE}" if lost else ""
+    return f"Pods of the run still exist: {names}.{cure}"
 
 
 def _patch(job: AlignmentJob, observed: Observed, child: JobView) -> dict[str, Any]:

@@ -74,6 +74,13 @@ def test_a_new_token_makes_the_next_run_when_the_last_has_gone(given, expected):
     assert {name: getattr(decision, name) for name in expected} == expected
 
 
+def test_a_pod_of_a_lost_node_that_holds_the_next_run_up_is_told_with_the_cure():
+    decision = decided(LIVE, None, Pod().running().node_silent(), rerun="again")
+    assert decision.waiting == "WaitingForPods"
+    assert "Node node-0 does not answer" in decision.message
+    assert "node.kubernetes.io/out-of-service" in decision.message
+
+
 def test_the_same_token_makes_no_run():
     assert not decided(LIVE | OVER | {"rerun": "again"}, None, rerun="again").start
 

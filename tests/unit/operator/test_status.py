@@ -527,6 +527,9 @@ def test_an_unschedulable_pod_is_looked_at_again_when_its_grace_is_over() -> Non
             id="secret",
         ),
         pytest.param(observed(Job(), Pod().running().node_silent()), ["node-0", "out-of-service"], id="node"),
+        pytest.param(
+            observed(Job(), Pod().running().node_silent().deleted(-1)), ["node-0", "out-of-service"], id="node-evicted"
+        ),
     ],
 )
 def test_what_is_in_the_way_is_told_with_its_cure(seen: Observed, words: list[str]) -> None:

@@ -5,15 +5,19 @@ Only `run` imports kopf and the Kubernetes client.
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from typing import Any
 
 from .settings import SettingsProblem, load
 
+LEASE_LOST = os.EX_TEMPFAIL  # nothing is wrong with this process: started again, it is a candidate again
+log = logging.getLogger(__package__)
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0 when stopped by a signal, 2 for a usage error, 1 for the rest."""
+    """Returns the exit code: 0 when stopped by a signal, 2 for a usage error, 75 without the Lease, 1 for the rest."""
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in ("render", "import", "crd"):
         return _tool(argv[0], argv[1:])
@@ -43,6 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     import uvloop
 
     from . import logs
+    from .leader import LeaseLost
     from .process import run
     from .resync import CrdMissing
 
@@ -53,6 +58,9 @@ def _run(options: argparse.Namespace) -> int:
     except (SettingsProblem, CrdMissing) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
+    except LeaseLost as lost:
+        log.error("no longer the leader: %s", lost)
+        return LEASE_LOST
     return 0
 
 

@@ -24,6 +24,18 @@ class LeaseLost(Exception):
     """Another process may be the leader by now: stop writing at once."""
 
 
+def only_lost(failures: BaseExceptionGroup) -> LeaseLost | None:
+    """The loss of the Lease where it is all that the group tells, by however many of its tasks; else None."""
+    lost, rest = failures.split(LeaseLost)
+    if lost is None or rest is not None:
+        return None
+    first: BaseException = lost
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, LeaseLost)
+    return first
+
+
 class Lease:
     """One candidate. Times are judged by this machine's monotonic clock only, never by another's wall clock."""
 

@@ -24,7 +24,7 @@ from . import handlers, probes
 from .certificates import Certificates
 from .cluster import ApiError, Cluster, connect
 from .kueue import Workloads
-from .leader import Lease
+from .leader import Lease, only_lost
 from .metrics import Metrics
 from .preflight import warm_up
 from .probes import Health
@@ -118,12 +118,17 @@ class Process:
         await kopf.run_tasks(tasks, ignored=others)
 
     async def _lead(self) -> None:
-        """Wait for the Lease, then work as long as it is held."""
+        """Wait for the Lease, then work as long as it is held. Raises LeaseLost when that is over."""
         await asyncio.to_thread(warm_up)
         await self._lease.acquire()
-        async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
-            group.create_task(self._lease.hold(), name="lease")
-            group.create_task(self._work(), name="workers")
+        try:
+            async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
+                group.create_task(self._lease.hold(), name="lease")
+                group.create_task(self._work(), name="workers")
+        except ExceptionGroup as failures:
+            if lost := only_lost(failures):
+                raise lost from None
+            raise
 
     async def _work(self) -> None:
         await _answered(self._resync_once)  # the last leader's writes may not have reached our watches yet

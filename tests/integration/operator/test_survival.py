@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import time
@@ -81,14 +82,20 @@ async def test_a_killed_leader_is_replaced_when_its_lease_runs_out(new_operator,
     await world.job()
 
 
-async def test_a_leader_that_loses_its_lease_ends_itself(new_operator, world, tmp_path):
+async def test_a_leader_that_loses_its_lease_says_so_in_one_line_and_ends_with_a_code_of_its_own(
+    new_operator, world, tmp_path
+):
     settings = tmp_path / "settings.yaml"
     settings.write_text("lease_seconds: 6\n")
     one = new_operator(f"--settings={settings}").start()
     await _until(lambda: one.metric(LEADS) == 1)
     stolen = {"spec": {"holderIdentity": "somebody-else", "leaseDurationSeconds": 600}}
     await world.cluster.patch(LEASES, world.namespace, "alignment-operator", stolen)
-    assert one.process.wait(40) != 0
+    assert one.process.wait(40) == os.EX_TEMPFAIL
+    text = one.log.read_text()
+    (line,) = (line for line in map(json.loads, text.splitlines()) if line["level"] in ("warning", "error"))
+    assert (line["level"], "no longer the leader" in line["message"]) == ("error", True)
+    assert "Traceback" not in text
 
 
 async def test_killed_again_and_again_while_jobs_are_made_it_makes_one_job_for_each_run(new_operator, world, tmp_path):

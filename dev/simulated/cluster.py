@@ -63,6 +63,17 @@ class SimulatedCluster:
         """Audit events from byte `start` of the log on (`audit_log.stat().st_size` is where it now ends)."""
         return audit.events(self.audit_log, start)
 
+    def silence(self, node: str) -> None:
+        """No heartbeat of this node any more, and nothing happens on it: its Lease is another's than KWOK's."""
+        self._change_lease(node, {"holderIdentity": "nobody", "leaseDurationSeconds": 24 * 3600})
+
+    def wake(self, node: str) -> None:
+        """The silent node is back: its Lease has run out, so KWOK takes it again."""
+        self._change_lease(node, {"leaseDurationSeconds": 1})
+
+    def _change_lease(self, node: str, spec: Json) -> None:
+        self.kubectl("patch", "lease", node, "-n=kube-node-lease", "--type=merge", "-p", json.dumps({"spec": spec}))
+
     def service_account(self, namespace: str, name: str, role: str | None = "cluster-admin", hours: int = 24) -> Path:
         """The kubeconfig of a ServiceAccount with that ClusterRole; both and the namespace are made if missing."""
         account = {"kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name}}
@@ -104,6 +115,7 @@ def simulated_cluster(
     bodies: Sequence[str] = (),
     pod_seconds: float = 5.0,
     message: str = "",
+    node_grace: int | None = None,
 ) -> Iterator[SimulatedCluster]:
     """A running cluster whose every process ends with the block.
 
@@ -114,11 +126,13 @@ def simulated_cluster(
         bodies: API groups ("batch", "alignment-operator.io") whose writes are in the audit log with their objects.
         pod_seconds: how long a pod runs before it succeeds.
         message: termination message of pods that succeed.
+        node_grace: seconds without a heartbeat after which a node is lost. None: nodes send none and nobody looks, so
+            that an idle cluster is silent.
 
     Raises:
         ClusterError: a program is not built, or a part did not start.
     """
-    cluster = _cluster(folder, tuple(bodies) if audit else None, pod_seconds, message)
+    cluster = _cluster(folder, tuple(bodies) if audit else None, pod_seconds, message, node_grace)
     try:
         _start(cluster, nodes)
         yield cluster
@@ -127,7 +141,9 @@ def simulated_cluster(
             process.stop()
 
 
-def _cluster(folder: Path, bodies: tuple[str, ...] | None, pod_seconds: float, message: str) -> SimulatedCluster:
+def _cluster(
+    folder: Path, bodies: tuple[str, ...] | None, pod_seconds: float, message: str, node_grace: int | None
+) -> SimulatedCluster:
     missing = [name for name in (*PROGRAMS, "kubectl") if not (BIN / name).exists()]
     if missing:
         raise ClusterError(f"not built: run `python3 -m dev.cluster build {' '.join(missing)}`")
@@ -139,9 +155,9 @@ def _cluster(folder: Path, bodies: tuple[str, ...] | None, pod_seconds: float, m
     lines = (
         components.etcd(layout),
         components.api_server(layout, bodies),
-        components.controller_manager(layout),
+        components.controller_manager(layout, node_grace),
         components.scheduler(layout),
-        components.kwok(layout, pod_seconds, message),
+        components.kwok(layout, pod_seconds, message, node_grace),
     )
     made = {name: Process(name, line, folder / f"{name}.log") for name, line in zip(PROGRAMS, lines, strict=True)}
     return SimulatedCluster(layout, made)

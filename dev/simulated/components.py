@@ -100,8 +100,8 @@ def api_server(layout: Layout, bodies: tuple[str, ...] | None) -> list[str]:
     return layout.argv("kube-apiserver", flags)
 
 
-def controller_manager(layout: Layout) -> list[str]:
-    """Without the node controller: KWOK's nodes send no heartbeats, so that an idle cluster is silent."""
+def controller_manager(layout: Layout, node_grace: int | None) -> list[str]:
+    """`node_grace`: seconds without a heartbeat after which a node is lost; None: nobody looks."""
     kubeconfig = layout.credentials.kubeconfig_of("system:kube-controller-manager")
     return layout.argv(
         "kube-controller-manager",
@@ -116,13 +116,24 @@ def controller_manager(layout: Layout) -> list[str]:
             "root-ca-file": layout.credentials.authority,
             "use-service-account-credentials": "true",
             "service-cluster-ip-range": SERVICE_CIDR,
-            "controllers": "*,-node-lifecycle-controller,-node-ipam-controller",
             "leader-elect": "false",
             "kube-api-qps": CONTROLLER_QPS,
             "kube-api-burst": CONTROLLER_BURST,
             "concurrent-job-syncs": JOB_SYNCS,
+            **_node_controllers(node_grace),
         },
     )
+
+
+def _node_controllers(node_grace: int | None) -> dict[str, object]:
+    if node_grace is None:
+        return {"controllers": "*,-node-lifecycle-controller,-node-ipam-controller"}
+    return {
+        "controllers": "*,-node-ipam-controller",
+        "node-monitor-grace-period": f"{node_grace}s",
+        "node-monitor-period": "1s",
+        "node-eviction-rate": 10,  # lost nodes in a second whose pods are told to go
+    }
 
 
 def scheduler(layout: Layout) -> list[str]:
@@ -141,7 +152,8 @@ def scheduler(layout: Layout) -> list[str]:
     )
 
 
-def kwok(layout: Layout, pod_seconds: float, message: str) -> list[str]:
+def kwok(layout: Layout, pod_seconds: float, message: str, node_grace: int | None) -> list[str]:
+    """`node_grace`: as above. KWOK renews each node's Lease after a quarter of its life, as a kubelet does."""
     config = layout.folder / "kwok.yaml"
     config.write_text("\n---\n".join(json.dumps(stage) for stage in pods.stages(pod_seconds, message)))
     return layout.argv(
@@ -150,7 +162,7 @@ def kwok(layout: Layout, pod_seconds: float, message: str) -> list[str]:
             "kubeconfig": layout.credentials.kubeconfig_of("kwok"),
             "config": config,
             "manage-all-nodes": "true",
-            "node-lease-duration-seconds": 0,
+            "node-lease-duration-seconds": node_grace or 0,
             "server-address": f"{LOOPBACK}:{layout.ports.kwok}",
         },
     )

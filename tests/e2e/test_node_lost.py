@@ -19,6 +19,7 @@ from tests.e2e.conftest import claim
 from tests.e2e.failure_cases import SMALL
 from tests.e2e.kube import Job, kubectl
 
+UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
 TAINT = {"key": "tests/gone", "value": "yes", "effect": "NoSchedule"}
 TOLD_SECONDS = 30 + 1 + 10  # Kubernetes' slack, the pod's grace, and what a busy machine needs
 
@@ -80,13 +81,13 @@ def anywhere(workspace: str, tmp_path: Path) -> Iterator[dict[str, str]]:
         kubectl("delete", "persistentvolume", name, "--wait=false")
 
 
-def _on(node: str, claims: dict[str, str]) -> dict[str, Any]:
+def _on(node: str, claims: dict[str, str], *tolerations: dict[str, Any]) -> dict[str, Any]:
     """Changes for a job that goes to this node while there is one."""
     gone = {"matchExpressions": [{"key": "tests/gone", "operator": "Exists"}]}
     affinity = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": gone}]}
     tolerated = {"key": TAINT["key"], "operator": "Exists"}
     return {
-        "podTemplate": {"spec": {"affinity": {"nodeAffinity": affinity}, "tolerations": [tolerated]}},
+        "podTemplate": {"spec": {"affinity": {"nodeAffinity": affinity}, "tolerations": [tolerated, *tolerations]}},
         "output": {"volume": {"persistentVolumeClaim": {"claimName": claims["output"]}}},
         "cache": {"volume": {"persistentVolumeClaim": {"claimName": claims["models"]}}},
         "terminationGracePeriodSeconds": 1,
@@ -99,26 +100,65 @@ def test_a_lost_node_is_told_with_its_cure_and_the_run_goes_on_elsewhere(
     apply: Callable[..., Job], node: str, anywhere: dict[str, str]
 ) -> None:
     job = apply("lost", **_on(node, anywhere))
+    name = _runs_there(job, node)
+    deleted = time.monotonic()
+    kubectl("delete", "pod", name, "--wait=false", namespace=job.namespace)
+    status = job.wait("NodeLost", _lost, timeout=90)
+    assert time.monotonic() - deleted < TOLD_SECONDS
+    _tells_the_cure(status, node)
+
+    # what the message says; Kubernetes takes it up once it has itself given the node up
+    kubectl("wait", f"node/{node}", "--for=condition=Ready=Unknown", "--timeout=120s", timeout=130)
+    _goes_on_elsewhere(job, node)
+
+
+@pytest.mark.slow
+def test_a_node_that_only_falls_silent_is_told_as_soon_as_kubernetes_knows_and_the_run_goes_on_elsewhere(
+    apply: Callable[..., Job], node: str, anywhere: dict[str, str]
+) -> None:
+    """Nobody deletes the pod but Kubernetes, when it has tolerated the node's silence for long enough."""
+    job = apply("silent", **_on(node, anywhere, UNREACHABLE | {"tolerationSeconds": 5}))
+    name = _runs_there(job, node)
+    kubectl("wait", f"node/{node}", "--for=condition=Ready=Unknown", "--timeout=120s", timeout=130)
+    known = time.monotonic()
+    _tells_the_cure(job.wait("NodeLost", _lost, timeout=60), node)
+    assert time.monotonic() - known < 30
+    job.wait("an evicted pod", lambda _: "deletionTimestamp" in job.pods()[0]["metadata"], timeout=60)
+
+    # which alone frees nothing: the Job waits for the pod's end, and holds it by a finalizer
+    kubectl("delete", "pod", name, "--force", "--grace-period=0", "--wait=false", namespace=job.namespace)
+    time.sleep(5)
+    assert [pod["metadata"]["name"] for pod in job.pods()] == [name]
+    assert _lost(job.status())
+    _goes_on_elsewhere(job, node)
+
+
+def _runs_there(job: Job, node: str) -> str:
+    """Wait for the job's pod on the node, and say that it runs, as a kubelet would; returns its name."""
     job.wait("a pod there", lambda _: any(pod["spec"].get("nodeName") == node for pod in job.pods()), timeout=30)
     [pod] = job.pods()
-    name = pod["metadata"]["name"]
+    name: str = pod["metadata"]["name"]
     container = {"name": "trainer", "image": "i", "imageID": "i", "ready": True, "restartCount": 0}
     container["state"] = {"running": {"startedAt": _now()}}
     running = {"phase": "Running", "conditions": _true("Ready", "ContainersReady"), "containerStatuses": [container]}
     _says("pod", name, running, job.namespace)
     job.wait("a running pod", lambda s: s.get("phase") == "Running", timeout=30)
+    return name
 
-    deleted = time.monotonic()
-    kubectl("delete", "pod", name, "--wait=false", namespace=job.namespace)
-    status = job.wait("NodeLost", lambda s: s.get("failure", {}).get("class") == "NodeLost", timeout=90)
-    assert time.monotonic() - deleted < TOLD_SECONDS
+
+def _lost(status: dict[str, Any]) -> bool:
+    return bool(status.get("failure", {}).get("class") == "NodeLost")
+
+
+def _tells_the_cure(status: dict[str, Any], node: str) -> None:
     ready = next(c for c in status["conditions"] if c["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "NodeLost")
     assert f"Node {node} does not answer" in ready["message"]
     assert "node.kubernetes.io/out-of-service" in ready["message"]
 
-    # what the message says; Kubernetes takes it up once it has itself given the node up
-    kubectl("wait", f"node/{node}", "--for=condition=Ready=Unknown", "--timeout=120s", timeout=130)
+
+def _goes_on_elsewhere(job: Job, node: str) -> None:
+    """Once somebody has said that the node is gone for good."""
     kubectl("taint", "node", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
     result = job.complete(timeout=240)["result"]
     assert result["step"] == 6

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from alignment_operator.api.constants import ConditionType, Phase, Reason
 from alignment_operator.render import main as render
 
 ROOT = Path(__file__).parents[2]
@@ -84,3 +85,8 @@ def test_every_job_that_is_shown_is_accepted(name: str, text: str, tmp_path: Pat
     manifest = tmp_path / "job.yaml"
     manifest.write_text(text)
     assert render(["-f", str(manifest)]) == 0
+
+
+@pytest.mark.parametrize("word", sorted({*Phase, *ConditionType, *Reason}))
+def test_every_word_of_a_status_is_explained(word: str) -> None:
+    assert f"`{word}`" in (ROOT / "docs/status.md").read_text()

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -25,6 +24,7 @@ from .certificates import Certificates
 from .cluster import ApiError, Cluster, connect
 from .kueue import Workloads
 from .leader import Lease, only_lost
+from .listener import BoundedSite
 from .metrics import Metrics
 from .preflight import warm_up
 from .probes import Health
@@ -40,6 +40,7 @@ from .workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0  # a connection without a request is closed then; aiohttp's own default is an hour
+CONNECTIONS = 512  # of the progress endpoint at a time; more wait
 LINGERING_SECONDS = 2.0  # for the rest of a body that is answered before its end
 STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
 RETRY_SECONDS = (0.5, 5.0)  # the first wait for an API server that does not answer, doubled up to the last
@@ -86,7 +87,8 @@ class Process:
 
     async def _prepare(self) -> list[asyncio.Task[None]]:
         """Probes, a full store, the progress endpoint; returns the tasks of the latter."""
-        await self._serve(probes.routes(self._health, self._queue, self._metrics), self._settings.health_port)
+        runner = await self._runner(probes.routes(self._health, self._queue, self._metrics))
+        await web.TCPSite(runner, self._bind, self._settings.health_port).start()
         await _answered(self._resync_once)
         if not self._certificates:
             return []
@@ -163,17 +165,19 @@ class Process:
         assert self._certificates is not None
         tokens = Tokens(Keys(self._cluster), self._settings.progress.audience)
         reports = Reports(self._store, self._cluster, self._settings.progress, tokens, self._metrics)
-        await self._serve(reports.application(), self._settings.progress.port, self._certificates.context)
+        runner, port = await self._runner(reports.application()), self._settings.progress.port
+        context = self._certificates.context
+        await BoundedSite(runner, self._bind, port, ssl_context=context, connections=CONNECTIONS).start()
         return asyncio.create_task(reports.write_forever(), name="progress")
 
-    async def _serve(self, app: web.Application, port: int, context: ssl.SSLContext | None = None) -> None:
+    async def _runner(self, app: web.Application) -> web.AppRunner:
         patience: dict[str, Any] = {"keepalive_timeout": IDLE_SECONDS, "lingering_time": LINGERING_SECONDS}
         # what a body says of its own coding is not believed: nothing small grows large here
         patience["auto_decompress"] = False
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, **patience)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1, **patience)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, self._bind, port, ssl_context=context, shutdown_timeout=1).start()
+        return runner
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

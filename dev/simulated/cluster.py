@@ -86,17 +86,6 @@ class SimulatedCluster:
         path = self.layout.folder / f"{namespace}-{name}.kubeconfig"
         return self.layout.credentials.write_kubeconfig(path, token)
 
-    def ready(self) -> bool:
-        """Whether the API server says so."""
-        try:
-            context = ssl.create_default_context(cafile=str(self.layout.credentials.authority))
-            token = json.loads(self.kubeconfig.read_text())["users"][0]["user"]["token"]
-            request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {token}"})
-            with urllib.request.urlopen(request, context=context, timeout=5):
-                return True
-        except OSError:
-            return False
-
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Raises ClusterError when the condition does not come true, or a process has ended."""
         deadline = time.monotonic() + seconds
@@ -104,6 +93,18 @@ class SimulatedCluster:
             if time.monotonic() > deadline:
                 raise ClusterError(f"{what}: not in {seconds:.0f} s")
             time.sleep(0.2)
+
+
+def ready(credentials: Credentials) -> bool:
+    """Whether the API server says so."""
+    try:
+        context = ssl.create_default_context(cafile=str(credentials.authority))
+        headers = {"Authorization": f"Bearer {credentials.token_of(ADMINISTRATOR)}"}
+        request = urllib.request.Request(f"{credentials.url}/readyz", headers=headers)
+        with urllib.request.urlopen(request, context=context, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def _cluster(
     layout = Layout(BIN, folder, ports, credentials)
     lines = (
         components.etcd(layout),
-        components.api_server(layout, bodies),
+        components.api_server(layout, components.audited(layout, bodies) if bodies is not None else {}),
         components.controller_manager(layout, node_grace),
         components.scheduler(layout),
         components.kwok(layout, pod_seconds, message, node_grace),
@@ -164,9 +165,10 @@ def _cluster(
 
 
 def _start(cluster: SimulatedCluster, nodes: int) -> None:
-    for name in ("etcd", "kube-apiserver"):
-        cluster.processes[name].start()
-    cluster.wait("API server", lambda: bool(cluster.processes["kube-apiserver"].pid) and cluster.ready())
+    api, credentials = cluster.processes["kube-apiserver"], cluster.layout.credentials
+    cluster.processes["etcd"].start()
+    api.start()
+    cluster.wait("API server", lambda: bool(api.pid) and ready(credentials))
     for process in cluster.processes.values():
         process.start()
     cluster.apply(*(pods.node(f"node-{number}") for number in range(1, nodes + 1)))

@@ -1,9 +1,13 @@
-"""Command lines of the simulated cluster's processes: everything on 127.0.0.1, state under one folder."""
+"""Command lines of the simulated cluster's processes: everything on 127.0.0.1, state under one folder.
+
+Tests that need no more run etcd and the API server alone (tests/integration/apiserver.py).
+"""
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +52,7 @@ class Layout:
     def audit_log(self) -> Path:
         return self.folder / "audit.log"
 
-    def argv(self, program: str, flags: dict[str, object]) -> list[str]:
+    def argv(self, program: str, flags: Mapping[str, object]) -> list[str]:
         return [str(self.bin / program), *(f"--{name}={value}" for name, value in flags.items())]
 
 
@@ -70,9 +74,9 @@ def etcd(layout: Layout) -> list[str]:
     )
 
 
-def api_server(layout: Layout, bodies: tuple[str, ...] | None) -> list[str]:
-    """`bodies`: API groups whose writes the audit log has whole; None: no audit log."""
-    flags: dict[str, object] = {
+def api_server(layout: Layout, more: Mapping[str, object]) -> list[str]:
+    """`more`: flags beside these, or instead of them."""
+    flags = {
         "etcd-servers": f"http://{LOOPBACK}:{layout.ports.etcd}",
         "bind-address": LOOPBACK,
         "advertise-address": LOOPBACK,
@@ -93,11 +97,14 @@ def api_server(layout: Layout, bodies: tuple[str, ...] | None) -> list[str]:
         "disable-admission-plugins": "TaintNodesByCondition",
         "shutdown-delay-duration": "0s",
     }
-    if bodies is not None:
-        policy = layout.folder / "audit-policy.json"
-        policy.write_text(json.dumps(audit.policy(bodies)))
-        flags |= {"audit-policy-file": policy, "audit-log-path": layout.audit_log, "audit-log-maxsize": 100_000}
-    return layout.argv("kube-apiserver", flags)
+    return layout.argv("kube-apiserver", flags | more)
+
+
+def audited(layout: Layout, bodies: tuple[str, ...]) -> dict[str, object]:
+    """Flags of an API server with an audit log. `bodies`: API groups whose writes are in it with their objects."""
+    policy = layout.folder / "audit-policy.json"
+    policy.write_text(json.dumps(audit.policy(bodies)))
+    return {"audit-policy-file": policy, "audit-log-path": layout.audit_log, "audit-log-maxsize": 100_000}
 
 
 def controller_manager(layout: Layout, node_grace: int | None) -> list[str]:

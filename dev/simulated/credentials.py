@@ -50,6 +50,10 @@ class Credentials:
     def kubeconfig_of(self, user: str) -> Path:
         return self.folder / f"{user.replace(':', '-')}.kubeconfig"
 
+    def token_of(self, user: str) -> str:
+        token: str = json.loads(self.kubeconfig_of(user).read_text())["users"][0]["user"]["token"]
+        return token
+
     def make(self) -> None:
         """Write tokens, kubeconfigs and the signing key."""
         made = {user: secrets.token_hex(16) for user in USERS}

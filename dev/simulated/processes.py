@@ -1,10 +1,12 @@
-"""One process of the simulated cluster: started, stopped, killed and started again with the same command line."""
+"""Processes of the simulated cluster and of tests: started, stopped, killed, started again with the same command."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,14 +54,8 @@ class Process:
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, and SIGKILL if it still runs after so many seconds."""
-        if not self.running:
-            return
-        assert self._child is not None
-        self._child.send_signal(signal.SIGTERM)
-        try:
-            self._child.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if self._child is not None:
+            end(self._child, seconds)
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed, nothing is released."""
@@ -69,3 +65,26 @@ class Process:
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
+
+
+@contextmanager
+def running(name: str, argv: list[str], log: Path, environment: dict[str, str] | None = None) -> Iterator[Process]:
+    """A process that ends with the block. `environment`: variables beside those of this process."""
+    process = Process(name, argv, log, environment or {})
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def end(child: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
+    """SIGTERM, and SIGKILL if it still runs after so many seconds. Returns when it has ended."""
+    if child.poll() is not None:
+        return
+    child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dev.simulated.processes import end
 from tests.e2e.kube import BIN, KUBECONFIG, ROOT, kubectl
 
 NAME = "kube-network-policies"
@@ -60,12 +60,7 @@ def enforced(namespace: str, addresses: Iterable[str], log: Path) -> Iterator[No
     finally:
         for rule in rules:
             subprocess.run(["iptables", "-w", "-t", "mangle", "-D", *rule], capture_output=True, check=False)
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         kubectl("delete", "clusterrole,clusterrolebinding", f"{namespace}-{NAME}", "--ignore-not-found")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dev.simulated.processes import end
 from tests.integration.apiserver import ROOT, free_port
 
 ALERTS = ROOT / "charts/alignment-operator/files/alerts.yaml"
@@ -89,8 +90,7 @@ def prometheus(folder: Path) -> Iterator[Prometheus]:
         _wait_ready(server, process, folder / "prometheus.log")
         yield server
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process)
 
 
 def _wait_ready(server: Prometheus, process: subprocess.Popen[bytes], log: Path) -> None:

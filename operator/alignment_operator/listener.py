@@ -11,7 +11,6 @@ import logging
 import socket
 import ssl
 from contextlib import suppress
-from typing import Any
 
 from aiohttp import web
 
@@ -29,7 +28,7 @@ class BoundedSite(web.BaseSite):
 
     def __init__(
         self,
-        runner: web.BaseRunner[Any],
+        runner: web.BaseRunner,
         host: str,
         port: int,
         *,

@@ -49,13 +49,16 @@ COLUMNS = [
 def validation(rule: Rule) -> Schema:
     """Return a rule as an entry of x-kubernetes-validations; its path is relative to where it stands."""
     path = {"fieldPath": "".join(f".{part}" for part in rule.path.split("."))} if rule.path else {}
-    return {"rule": rule.expression, "message": rule.message, **path, "reason": rule.reason}
+    told = {"messageExpression": rule.told} if rule.told else {}
+    return {"rule": rule.expression, "message": rule.message, **told, **path, "reason": rule.reason}
 
 
 def root_schema() -> Schema:
     """Return the schema of the whole object, rules included."""
     spec = structural(Spec)
-    scope.place(spec, RULES, validation)
+    for placed in scope.place(spec, RULES):
+        node = scope.below(spec, placed.steps)
+        node.setdefault("x-kubernetes-validations", []).append(validation(placed.local))
     name = {"type": "string", "maxLength": constants.MAX_NAME_LENGTH, "pattern": NAME_PATTERN}
     return {
         "type": "object",

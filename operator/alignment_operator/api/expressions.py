@@ -24,6 +24,12 @@ def _program(expression: str) -> cel.Program:
     return cel.compile(expression)
 
 
+def prepare(rules: Iterable[Judged]) -> None:
+    """Compile them all: 5 ms for each, which the first of their evaluations would take."""
+    for rule in rules:
+        _program(rule.expression)
+
+
 def broken(rules: Iterable[T], **variables: Any) -> list[T]:
     """The rules that do not hold, with these variables. They are converted to CEL's values once."""
     context = cel.Context(variables=variables)

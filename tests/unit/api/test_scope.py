@@ -1,7 +1,8 @@
-"""Rules pushed down to the sections that they are about say the same there."""
+"""Rules pushed down to the sections and fields that they are about say the same there."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from alignment_operator.api import scope
 from alignment_operator.api.crd import root_schema
 from alignment_operator.api.expressions import broken
+from alignment_operator.api.openapi import structural
 from alignment_operator.api.rules import RULES, Rule
+from alignment_operator.api.spec import Spec
 
 SMALL: dict[str, Any] = {
     "model": {"modelNameOrPath": "m"},
@@ -54,13 +57,41 @@ def test_no_rule_is_lost():
     assert count(root_schema()["properties"]["spec"]) == len(RULES)
 
 
-MOVED = [rule for rule in RULES if scope.section_of(rule)]
+def steps(rule: Rule) -> list[str]:
+    """The fields that lead from `spec` to where the rule stands."""
+    [placed] = scope.place(structural(Spec), [rule])
+    return list(placed.steps)
+
+
+MOVED = [rule for rule in RULES if steps(rule)]
 
 
 @pytest.mark.parametrize("moved", MOVED, ids=[rule.id for rule in MOVED])
-def test_a_rule_that_was_moved_holds_where_its_section_is_not_set(moved: Rule):
+def test_a_rule_that_was_moved_holds_where_its_field_or_a_section_above_it_is_not_set(moved: Rule):
     """There the API server does not evaluate it any more."""
-    section = scope.section_of(moved)
-    if section in ("model", "dataset", "output"):  # required: always there
-        return
-    assert broken([moved], self={name: part for name, part in SMALL.items() if name != section}) == []
+    schema, spec = structural(Spec), copy.deepcopy(SMALL)
+    node = spec
+    for step in steps(moved):
+        if step not in schema.get("required", ()) and "default" not in schema["properties"][step]:
+            node.pop(step, None)
+            assert broken([moved], self=spec) == [], step
+        node, schema = node.setdefault(step, {}), schema["properties"][step]
+
+
+RULE = {rule.id: rule for rule in RULES}
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("max-steps", "training.maxSteps"),
+        ("pod-hostname", "podTemplate.spec.hostname"),
+        ("fractions-all-or-none", "dataset.datasets"),
+        ("fp16-and-bf16", "training"),
+        ("reference-model-name", "referenceModel.model"),
+        ("tf32-gpu", ""),
+    ],
+    ids=["field", "forbidden-field", "list", "two-fields", "field-that-must-be-there", "two-sections"],
+)
+def test_a_rule_stands_as_deep_as_what_it_reads_allows(name: str, where: str):
+    assert ".".join(steps(RULE[name])) == where

@@ -1,13 +1,14 @@
 """Rules about changing a spec once a run exists.
 
 They stand at the root, because they read status, and so they are evaluated on status writes too: all of them compare
-with `oldSelf` and hold when the spec is left alone.
+with `oldSelf`, hold when the spec is left alone, and ask first what is cheap (`scope.py` says what that is). That is
+also why one rule is about most fields: as a rule for each they were half of what a status write cost.
 """
 
-from alignment_operator.api.rules.rule import FORBIDDEN, METHODS, PRESENT, Rule
+from alignment_operator.api.rules.rule import FORBIDDEN, PRESENT, Rule
 from alignment_operator.api.spec import Spec
 
-__all__ = ["CHANGE_RULES"]
+__all__ = ["CHANGE_RULES", "FIXED"]
 
 # May change at any time. `podTemplate` holds content that CEL cannot compare: a change acts from the next run.
 FREE = {
@@ -19,52 +20,48 @@ FREE = {
     "podTemplate",
 }
 GUARDED = {"queueName", "workloadPriorityClass"}
+FIXED = sorted({field.alias or key for key, field in Spec.model_fields.items()} - FREE - GUARDED)
 
-_RUN = "has(oldSelf.status) && has(oldSelf.status.jobName) && oldSelf.status.jobName != ''"
+_RUN = "has(oldSelf.status.jobName) && oldSelf.status.jobName != ''"
 _TOKEN = "(has({0}.spec.rerun) ? {0}.spec.rerun : '')"
 _TAKEN = "(has(oldSelf.status.rerun) ? oldSelf.status.rerun : '')"
 _NEW_RUN = f"{_TOKEN.format('self')} != {_TAKEN}"
-_CURE = "is fixed while a run exists: change spec.rerun too, and a new run starts from the new spec"
+_CURE = "unless spec.rerun changes too: then a new run starts from the new spec"
 
 
-# A write of status never changes the spec, nor the other way round: the API server sees to that. Where the phase
-# changes, sections need not be compared, which costs it a copy of their whole schema for every field that is set.
-_STATUS_WRITE = (
-    "(has(self.status) && has(self.status.phase) && has(oldSelf.status) && "
-    "(!has(oldSelf.status.phase) || self.status.phase != oldSelf.status.phase))"
-)
-SECTIONS = {"model", "dataset", "training", *METHODS, "output", "cache", "resources", "referenceModel"}
+def _differs(field: str) -> str:
+    """CEL: both have this field, with different values. What the comparison raises, has() takes back."""
+    new, old = f"self.{field}", f"oldSelf.{field}"
+    above = field.rpartition(".")[0]
+    parents = "" if above == "status" else f" && has(self.{above}) && has(oldSelf.{above})"
+    return f"({new} != {old} && has({new}) && has({old}){parents})"
+
+
+# A write of status never changes the spec, nor the other way round: the API server sees to that.
+_STATUS_WRITE = f"{_differs('status.phase')} || {_differs('status.progress.lastReportTime')}"
 
 
 def _same(field: str) -> str:
-    if field in PRESENT:
-        return f"self.spec.{field} == oldSelf.spec.{field}"
-    return (
-        f"has(self.spec.{field}) ? has(oldSelf.spec.{field}) && self.spec.{field} == oldSelf.spec.{field} "
-        f": !has(oldSelf.spec.{field})"
-    )
+    new, old = f"self.spec.{field}", f"oldSelf.spec.{field}"
+    return f"{new} == {old}" if field in PRESENT else f"(has({new}) ? has({old}) && {new} == {old} : !has({old}))"
 
 
-def _fixed(field: str) -> Rule:
-    return Rule(
-        f"fixed-{field}",
-        # the cheapest first: status writes ask this too
-        f"{_STATUS_WRITE + ' || ' if field in SECTIONS else ''}({_same(field)}) || !({_RUN}) || {_NEW_RUN}",
-        f"{field} {_CURE}",
-        f"spec.{field}",
-        "the run would go on with the old value, and resume with it",
-        FORBIDDEN,
-    )
-
-
+_CHANGED = " + ".join(f"({_same(name)} ? '' : ' {name},')" for name in FIXED)
 _WAS_SUSPENDED = "(has(oldSelf.spec.suspend) && oldSelf.spec.suspend)"
 
 CHANGE_RULES = [
-    *(_fixed(name) for name in sorted(field.alias or key for key, field in Spec.model_fields.items())
-      if name not in FREE | GUARDED),
+    Rule(
+        "fixed",
+        f"{_STATUS_WRITE} || !({_RUN}) || {_NEW_RUN} || ({' && '.join(map(_same, FIXED))})",
+        f"fixed while a run exists, {_CURE}",
+        "spec",
+        "the run would go on with the old values, and resume with them",
+        FORBIDDEN,
+        f"'fixed while a run exists:' + {_CHANGED} + ' {_CURE}'",
+    ),
     Rule(
         "fixed-queueName",
-        f"!({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED} || ({_same('queueName')})",
+        f"{_same('queueName')} || !({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED}",
         "queueName may change only while suspended: set suspend: true first, or change spec.rerun too",
         "spec.queueName",
         "Kueue refuses to move a running Job to another queue",
@@ -72,8 +69,8 @@ CHANGE_RULES = [
     ),
     Rule(
         "fixed-workloadPriorityClass",
-        f"!({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED} || "
-        "has(self.spec.workloadPriorityClass) == has(oldSelf.spec.workloadPriorityClass)",
+        "has(self.spec.workloadPriorityClass) == has(oldSelf.spec.workloadPriorityClass) || "
+        f"!({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED}",
         "may be exchanged at any time, but set or removed only while suspended: set suspend: true first",
         "spec.workloadPriorityClass",
         "Kueue refuses it on a running Job",
@@ -81,9 +78,9 @@ CHANGE_RULES = [
     ),
     Rule(
         "rerun-token-back",
-        f"!({_RUN}) || {_NEW_RUN} || {_TOKEN.format('oldSelf')} == {_TAKEN}",
+        f"{_TOKEN.format('oldSelf')} == {_TAKEN} || !({_RUN}) || {_NEW_RUN}",
         "the current run already has this token, and the spec was changed for a new one: choose another token",
         "spec.rerun",
         "the run would carry a spec that it was not made from",
     ),
-]  # fmt: skip
+]

@@ -10,7 +10,7 @@ _CHECKPOINTS = get("training.activationCheckpointing", get("training.gradientChe
 
 def _needs_gpu(rule: str, path: str, value: str, what: str, why: str) -> Rule:
     return Rule(
-        rule, when(value, "self.gpusPerNode > 0"), f"{what} needs a GPU: set gpusPerNode, or remove it", path, why
+        rule, f"self.gpusPerNode > 0 || !({value})", f"{what} needs a GPU: set gpusPerNode, or remove it", path, why
     )
 
 

@@ -85,14 +85,14 @@ def _reference(method: str) -> list[Rule]:
         ),
         Rule(
             f"sync-own-reference-{method}",
-            f"!({sync} && {has('referenceModel.model')})",
+            f"!({has('referenceModel.model')} && {sync})",
             "syncRefModel mixes the policy into the reference, so that has to be the policy: remove one of the two",
             f"{method}.syncRefModel",
             "parameters of two models are mixed by position",
         ),
         Rule(
             f"precompute-streaming-{method}",
-            f"!({precomputes(method)} && {STREAMING})",
+            f"!({STREAMING} && {precomputes(method)})",
             "a streamed dataset cannot be precomputed: turn streaming off, or choose another reference strategy",
             f"{method}.precomputeRefLogProbs",
             "ValueError: `precompute_ref_log_probs=True` is not supported with IterableDataset",

@@ -8,6 +8,7 @@ from alignment_operator.api.rules.rule import (
     STRATEGY,
     TRAINS_ADAPTER,
     Rule,
+    each,
     get,
     has,
     on,
@@ -91,7 +92,7 @@ def _init_kwargs(method: str) -> Rule:
     )
 
 
-_HEAD = "self.model.loraTargetModules.exists(name, name == 'lm_head' || name.endsWith('.lm_head'))"
+_HEAD = "names.exists(name, name == 'lm_head' || name.endsWith('.lm_head'))"
 
 MODEL_RULES = [
     Rule(
@@ -129,7 +130,7 @@ MODEL_RULES = [
     ),
     Rule(
         "lora-head",
-        when("has(self.model.loraTargetModules) && (has(self.dpo) || has(self.sft) || has(self.kto))", f"!{_HEAD}"),
+        each("model.loraTargetModules", "names", f"!({_HEAD} && (has(self.dpo) || has(self.sft) || has(self.kto)))"),
         "an adapter on lm_head would never be trained (the log-probabilities are computed from its weight): remove it, "
         "or list lm_head in loraModulesToSave",
         "model.loraTargetModules",
@@ -160,7 +161,7 @@ MODEL_RULES = [
     ),
     Rule(
         "causal-task-type",
-        when(f"!has(self.reward) && {has('model.loraTaskType')}", "self.model.loraTaskType == 'CAUSAL_LM'"),
+        when(f"{has('model.loraTaskType')} && !has(self.reward)", "self.model.loraTaskType == 'CAUSAL_LM'"),
         "SEQ_CLS is for reward jobs: remove loraTaskType",
         "model.loraTaskType",
         "TRL trains on, and saves an adapter that loads as a classifier only",
@@ -202,7 +203,7 @@ for _method in ("dpo", "kto"):
     MODEL_RULES += [
         Rule(
             f"strategy-beside-precompute-{_method}",
-            when(on(_precompute), f"{STRATEGY} == 'Auto' || {STRATEGY} == 'Precomputed'"),
+            f"{STRATEGY} in ['Auto', 'Precomputed'] || !{on(_precompute)}",
             "precomputeRefLogProbs: true contradicts this strategy: remove it, or set strategy Precomputed",
             "referenceModel.strategy",
             "TRL drops the reference model after precomputing: Resident or SharedAdapter would be a lie",

@@ -10,7 +10,7 @@ from alignment_operator.api.constants import (
     RESERVED_MOUNTS,
     RESERVED_VOLUME_PREFIX,
 )
-from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, has, on, when
+from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, each, has, on, when
 
 __all__ = ["PLACEMENT_RULES"]
 
@@ -117,10 +117,10 @@ PROCESS_RULES = [
     *(
         Rule(
             f"gpu-in-{kind}",
-            when(
-                has(f"resources.{kind}"),
-                f"!('nvidia.com/gpu' in self.resources.{kind}) && "
-                f"!(has(self.gpuResource) && self.gpuResource in self.resources.{kind})",
+            each(
+                f"resources.{kind}",
+                "named",
+                "!('nvidia.com/gpu' in named) && !(has(self.gpuResource) && self.gpuResource in named)",
             ),
             "GPUs are counted by gpusPerNode (and named by gpuResource): remove them here",
             f"resources.{kind}",

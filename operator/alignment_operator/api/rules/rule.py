@@ -13,6 +13,9 @@ Reason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired
 
 # Present in every object that passes the schema: required, or with a default.
 PRESENT = {"model", "dataset", "output", "nodes", "gpusPerNode", "suspend", "backoffLimit"}
+# Most jobs have these. What they hold is asked for before they are themselves: each look at a section costs the API
+# server a copy of its schema (`scope.py`), and what a missing one raises there, `&&` takes back, as CEL defines it.
+USUAL = {"training", "dpo", "resources"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Rule:
     path: str
     why: str  # the TRL error that the rule pre-empts, or what happens without it
     reason: Reason = INVALID
+    told: str = ""  # CEL of the API server: the message where it depends on the object; asked only of a broken rule
 
 
 # The lists of settings.allowed that a rule may need.
@@ -49,9 +53,11 @@ class AllowedRule:
 
 
 def has(path: str) -> str:
-    """Return CEL: the field at this path is set. Optional parents are checked on the way."""
+    """Return CEL: the field at this path is set. Optional parents are checked, too."""
     parts = path.split(".")
     steps = [".".join(parts[: depth + 1]) for depth in range(len(parts)) if depth or parts[0] not in PRESENT]
+    if parts[0] in USUAL:
+        steps.reverse()
     return " && ".join(f"has(self.{step})" for step in steps) or "true"
 
 
@@ -65,6 +71,14 @@ def on(path: str) -> str:
     return f"({has(path)} && self.{path})"
 
 
+def each(path: str, name: str, condition: str) -> str:
+    """Return CEL: the condition, in which `name` is the field's value, holds where the field is set; it is read once.
+
+    For a field that most jobs set: whether it is set is asked only where the condition does not hold.
+    """
+    return f"([self.{path}].all({name}, {condition}) || !({has(path)}))"
+
+
 def when(condition: str, then: str) -> str:
     """Return CEL: `then` must hold where `condition` does."""
     return f"!({condition}) || ({then})"
@@ -73,7 +87,10 @@ def when(condition: str, then: str) -> str:
 METHODS = ("dpo", "sft", "orpo", "cpo", "kto", "reward")
 TRAINS_ADAPTER = f"({on('model.usePeft')} || {has('model.adapterNameOrPath')})"
 QUANTIZED = f"({on('model.loadIn4bit')} || {on('model.loadIn8bit')})"
-STREAMING = f"({on('dataset.datasetStreaming')} || {on('dataset.streaming')})"
+STREAMING = (
+    "[self.dataset].exists(data, (has(data.datasetStreaming) && data.datasetStreaming) || "
+    "(has(data.streaming) && data.streaming))"
+)
 STRATEGY = get("referenceModel.strategy", "'Auto'")
 EVALUATES = f"({get('training.evalStrategy', chr(39) + 'no' + chr(39))} != 'no')"
 PROCESSES = "(has(self.processesPerNode) ? self.processesPerNode : (self.gpusPerNode > 0 ? self.gpusPerNode : 1))"

@@ -1,6 +1,6 @@
 """Rules about when training stops, logs, saves and evaluates."""
 
-from alignment_operator.api.rules.rule import EVALUATES, REQUIRED, STREAMING, Rule, get, has, on, when
+from alignment_operator.api.rules.rule import EVALUATES, REQUIRED, STREAMING, Rule, each, get, has, on, when
 
 __all__ = ["SCHEDULE_RULES"]
 
@@ -18,15 +18,13 @@ _BEST = f"({on('training.loadBestModelAtEnd')} && {_SAVE} != 'best')"
 
 
 def _whole(field: str, strategy: str, default: str) -> Rule:
-    value = f"self.training.{field}"
+    path = f"training.{field}"
+    counts_steps = f"{get(f'training.{strategy}', default)} == 'steps'"
     return Rule(
         f"whole-{field}",
-        when(
-            f"{has(f'training.{field}')} && {get(f'training.{strategy}', default)} == 'steps' && {value} > 1.0",
-            f"double(int({value})) == {value}",
-        ),
+        each(path, "steps", f"steps <= 1.0 || double(int(steps)) == steps || !({counts_steps})"),
         "above 1 it counts steps: set a whole number, or a share between 0 and 1",
-        f"training.{field}",
+        path,
         f"ValueError: --{field} must be an integer if bigger than 1",
     )
 
@@ -41,10 +39,7 @@ STEP_RULES = [
     ),
     Rule(
         "logging-steps",
-        when(
-            f"{get('training.loggingStrategy', _STEPS)} == 'steps' && {has('training.loggingSteps')}",
-            "self.training.loggingSteps > 0.0",
-        ),
+        each("training.loggingSteps", "steps", f"steps > 0.0 || {get('training.loggingStrategy', _STEPS)} != 'steps'"),
         "must be above 0, or set loggingStrategy: 'no' (quoted)",
         "training.loggingSteps",
         "ValueError: logging strategy steps requires non-zero --logging_steps",
@@ -54,7 +49,7 @@ STEP_RULES = [
     _whole("evalSteps", "evalStrategy", _NO),
     Rule(
         "save-steps",
-        when(f"{_SAVE} == 'steps' && {has('training.saveSteps')}", "self.training.saveSteps > 0.0"),
+        each("training.saveSteps", "steps", f"steps > 0.0 || {_SAVE} != 'steps'"),
         "must be above 0, or set saveStrategy: 'no' (quoted)",
         "training.saveSteps",
         "no checkpoint is ever written",

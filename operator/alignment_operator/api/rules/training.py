@@ -51,11 +51,7 @@ OTHER_RULES = [
     ),
     Rule(
         "optimizer-targets",
-        when(
-            f"{get('training.optim', chr(39) * 2)}.startsWith('galore') || "
-            f"{get('training.optim', chr(39) * 2)}.startsWith('apollo')",
-            has("training.optimTargetModules"),
-        ),
+        when(f"{get('training.optim', chr(39) * 2)}.matches('^(galore|apollo)')", has("training.optimTargetModules")),
         "GaLore and APOLLO need to know which modules: set optimTargetModules, for example [all-linear]",
         "training.optimTargetModules",
         "ValueError: You need to define `optim_target_modules` to use GaLore/APOLLO optimizers",

@@ -50,7 +50,7 @@ def test_every_warning_is_shown() -> None:
     assert told == {warning.message for warning in WARNINGS}
 
 
-@pytest.mark.parametrize("name", ["downloads-again", "queue-counts-nothing"])
+@pytest.mark.parametrize("name", ["downloads-again", "precomputes-again", "queue-counts-nothing"])
 def test_what_the_operators_settings_give_is_not_missed(name: str) -> None:
     assert found(UNWISE[name][0], load(overrides={"pods": GENEROUS_PODS})) == []
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alignment_operator.api.rules.rule import STRATEGY, get, has, on, when
+from alignment_operator.api.rules.rule import STRATEGY, get, has, on, precomputes, when
 
 __all__ = ["WARNINGS", "Warning"]
 
 SHORT_GRACE_SECONDS = 30
+# bfloat16 keeps 8 bits: an update moves a weight only where it is more than a 512th of it, and AdamW's are about as
+# large as the learning rate. Of normal weights of 0.02, 85 % are the same after 20 of its steps here, 98 % at 1e-6.
+LOST_BELOW = "0.00001"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,13 @@ class Warning:
 
 _FULL = f"({get('model.dtype', chr(39) + 'float32' + chr(39))} == 'float32')"
 _ADAPTED = f"((has(self.dpo) || has(self.kto)) && {on('model.usePeft')})"
+_WHOLE = f"!({on('model.usePeft')} || {has('model.adapterNameOrPath')} || {has('model.fromJob')})"
+# FSDP and DeepSpeed keep weights of float32 to update beside those they compute with
+_SHORT = (
+    f"({get('model.dtype', chr(39) * 2)} == 'bfloat16' && !({has('training.fsdp')}) && !({has('training.deepspeed')}))"
+)
+# TRL's own: 1e-4 for reward, 2e-5 for sft, 1e-6 for the others
+_RATE = get("training.learningRate", "(has(self.sft) || has(self.reward) ? 0.00002 : 0.000001)")
 _KEEPS = f"({get('training.saveStrategy', chr(39) * 2)} != 'no')"
 
 WARNINGS = [
@@ -36,8 +46,28 @@ WARNINGS = [
     ),
     Warning(
         "full-precision-by-default",
-        f"self.gpusPerNode == 0 || {has('model.dtype')} || {on('model.loadIn4bit')} || {on('model.loadIn8bit')}",
-        "Without a dtype TRL loads the model in float32: set spec.model.dtype to bfloat16 to halve its memory.",
+        f"self.gpusPerNode == 0 || {_WHOLE} || {has('model.dtype')} || {on('model.loadIn4bit')} || "
+        f"{on('model.loadIn8bit')}",
+        "Without a dtype TRL loads the frozen weights in float32: set spec.model.dtype to bfloat16 to halve their "
+        "memory.",
+    ),
+    Warning(
+        "updates-that-round-to-nothing",
+        f"!({_WHOLE} && {_SHORT} && {_RATE} < {LOST_BELOW})",
+        "With so low a learning rate most updates of bfloat16 weights round to nothing: leave spec.model.dtype at "
+        "float32 (TRL computes in bfloat16 all the same), or set spec.model.usePeft.",
+    ),
+    Warning(
+        "adapter-learns-slowly",
+        f"!{on('model.usePeft')} || {has('training.learningRate')} || has(self.reward)",
+        "The default learning rate is one for whole models, and an adapter learns little with it: set "
+        "spec.training.learningRate to about ten times that.",
+    ),
+    Warning(
+        "fsdp-without-gpus",
+        f"self.gpusPerNode > 0 || !({has('training.fsdp')})",
+        "Without GPUs FSDP shards nothing, and every process holds the whole model: remove spec.training.fsdp, or set "
+        "spec.gpusPerNode.",
     ),
     Warning(
         "no-checkpoint",
@@ -90,6 +120,17 @@ WARNINGS = [
         f"{get('model.modelNameOrPath', chr(39) + '/' + chr(39))}.startsWith('/') || has(self.cache) || "
         "defaults.cacheVolume",
         "Every attempt downloads the model again: set spec.cache.volume.",
+    ),
+    Warning(
+        "precomputes-again",
+        f"!({precomputes('dpo')} || {precomputes('kto')}) || has(self.cache) || defaults.cacheVolume",
+        "Every attempt computes the reference log-probabilities again: set spec.cache.volume.",
+    ),
+    Warning(
+        "output-of-one-node",
+        f"!({has('output.volume.hostPath')})",
+        "Unless spec.output.volume.hostPath is the same storage on every node, a run that goes on on another node "
+        "starts from step 0: set spec.output.volume.persistentVolumeClaim.",
     ),
     Warning(
         "queue-counts-nothing",

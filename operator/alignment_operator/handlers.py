@@ -34,7 +34,7 @@ def register(store: Store, queue: WorkQueue[Key], kubeconfig: str | None) -> kop
     @kopf.on.event(watched.group, watched.version, watched.plural, id=watched.plural, registry=registry)
     async def _(event: Any, **_: Any) -> None:
         for key in store.event(watched, event):
-            queue.add(key)
+            queue.add(key, urgent=store.awaits_job(key))
 
     @kopf.on.login(registry=registry, id="login")
     async def _(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -193,6 +193,11 @@ class Store:
         """The AlignmentJob; treat it as read-only."""
         return self._jobs.get(key)
 
+    def awaits_job(self, key: Key) -> bool:
+        """Whether no run of this AlignmentJob has begun: its user waits for a Job, others only for news of theirs."""
+        job = self._jobs.get(key)
+        return job is not None and not job.get("status", {}).get("run")
+
     def job_keys(self) -> list[Key]:
         return list(self._jobs.rows)
 

@@ -44,7 +44,7 @@ class Models:
         """As `read`."""
         version = obj["metadata"].get("resourceVersion", "")
         known = self._known.pop(key, None)
-        model = known[1] if known and version and known[0] == version else read(obj)
+        model = known[1] if known and version and known[0] == version else _read_again(obj, known and known[1])
         self._known[key] = version, model
         if len(self._known) > MODELS:
             self._known.popitem(last=False)
@@ -52,6 +52,17 @@ class Models:
 
     def forget(self, key: Key) -> None:
         self._known.pop(key, None)
+
+
+def _read_again(
+    obj: Object, known: tuple[AlignmentJob, SpecProblem | None] | None
+) -> tuple[AlignmentJob, SpecProblem | None]:
+    """As `read`, but with the spec that is known, if it is of this generation: most writes are of status."""
+    if known is None or known[1]:
+        return read(obj)
+    meta, was = obj["metadata"], known[0].metadata
+    same = (meta.get("uid"), meta.get("generation")) == (was.uid, was.generation)
+    return read({**obj, "spec": known[0].spec} if same else obj)
 
 
 def read(obj: Object) -> tuple[AlignmentJob, SpecProblem | None]:

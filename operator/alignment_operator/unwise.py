@@ -25,7 +25,7 @@ def warnings(job: AlignmentJob, observed: Observed, settings: Settings) -> list[
 def of_spec(spec: Spec, settings: Settings) -> list[str]:
     """What the admission policy would say as well."""
     given = defaults(settings)
-    return list(_messages(spec.model_dump_json(by_alias=True, exclude_none=True), *given.values()))
+    return list(_messages(spec.text, *given.values()))
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,8 @@
 
 Semantics are client-go's: a key that waits is not queued twice; a key that is added while a worker holds it is
 queued again when the worker is done, so that one key is never reconciled twice at the same time and no change is lost;
-a key that fails comes back after a delay that doubles from `base_delay` to `max_delay`, both in seconds.
+a key that fails comes back after a delay that doubles from `base_delay` to `max_delay`, both in seconds. As in
+controller-runtime's queue some keys go first, but not all of the time.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+URGENT_IN_A_ROW = 4  # then one of the others
 
 
 class ShutDown(Exception):
@@ -31,9 +33,11 @@ class WorkQueue(Generic[K]):
         self._max_delay = max_delay
         self._clock = clock
         self._ready: deque[K] = deque()
-        self._since: dict[K, float] = {}  # every key that waits in _ready -> when it was added
+        self._urgent: deque[K] = deque()
+        self._row = 0  # urgent keys taken since one of the others was
+        self._since: dict[K, float] = {}  # every key that waits in one of the two -> when it was added
         self._held: set[K] = set()
-        self._again: set[K] = set()  # added while held
+        self._again: dict[K, bool] = {}  # added while held; whether urgently
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}  # the earliest delayed add of a key; entries of _later that differ are dead
         self._order = itertools.count()
@@ -45,16 +49,16 @@ class WorkQueue(Generic[K]):
         self.waited: Callable[[float], None] = lambda seconds: None  # told how long each key waited for a worker
         self._closed = False
 
-    def add(self, key: K) -> None:
-        """Queue the key now, unless it already waits."""
+    def add(self, key: K, *, urgent: bool = False) -> None:
+        """Queue the key now, unless it already waits; `urgent`: before those that are not."""
         if self._closed or key in self._since:
             return
         if key in self._held:
-            self._again.add(key)
+            self._again[key] = urgent or self._again.get(key, False)
             return
         self.added += 1
         self._since[key] = self._clock()
-        self._ready.append(key)
+        (self._urgent if urgent else self._ready).append(key)
         self._wake()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -86,8 +90,8 @@ class WorkQueue(Generic[K]):
         """The next key, which the caller then holds until `done`. Raises ShutDown."""
         while True:
             next_due = self._move_due()
-            if self._ready:
-                key = self._ready.popleft()
+            if self._since:
+                key = self._next()
                 self.waited(self._clock() - self._since.pop(key))
                 self._held.add(key)
                 return key
@@ -100,13 +104,13 @@ class WorkQueue(Generic[K]):
         """Let the key go; it is queued at once if it was added meanwhile."""
         self._held.discard(key)
         if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+            self.add(key, urgent=self._again.pop(key))
 
     def shut_down(self) -> None:
         """Take nothing more; workers get ShutDown once the ready keys are gone, which this drops too."""
         self._closed = True
         self._ready.clear()
+        self._urgent.clear()
         self._since.clear()
         self._again.clear()
         while self._sleepers:
@@ -114,7 +118,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """How many keys are ready and wait for a worker (`workqueue_depth`)."""
-        return len(self._ready)
+        return len(self._since)
 
     @property
     def held(self) -> int:
@@ -123,8 +127,17 @@ class WorkQueue(Generic[K]):
 
     @property
     def oldest_wait(self) -> float:
-        """For how many seconds the key at the head has been ready; 0 when none is."""
-        return self._clock() - self._since[self._ready[0]] if self._ready else 0.0
+        """For how many seconds the key that has been ready for longest waits; 0 when none is."""
+        heads = (self._since[keys[0]] for keys in (self._ready, self._urgent) if keys)
+        return max((self._clock() - since for since in heads), default=0.0)
+
+    def _next(self) -> K:
+        """An urgent key if there is one, and its kind has not had its share."""
+        if self._urgent and (self._row < URGENT_IN_A_ROW or not self._ready):
+            self._row += 1
+            return self._urgent.popleft()
+        self._row = 0
+        return self._ready.popleft()
 
     def _move_due(self) -> float | None:
         """Queue what is due; returns when the next delayed key is, if any."""

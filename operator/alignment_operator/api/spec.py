@@ -1,5 +1,6 @@
 """`spec` of an AlignmentJob: TRL's sections (`trl.py`) and what the operator adds to them."""
 
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -241,6 +242,11 @@ class Spec(Section):
         None, alias="imagePullPolicy", description="Always, IfNotPresent or Never."
     )
     pod_template: PodTemplate | None = Field(None, alias="podTemplate", description="Overlay over the trainer's pods.")
+
+    @cached_property
+    def text(self) -> str:
+        """The spec as JSON text in the API's words, defaults included; made once, for a spec is not changed."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
 
     @property
     def method(self) -> Method:

@@ -138,6 +138,13 @@ def test_who_waits_for_a_job_is_concerned_by_its_changes_until_it_started(store)
     assert store.observe(Key("team", "next"), "uid-next", 0).upstream.name == "first"
 
 
+@pytest.mark.parametrize(("status", "awaits"), [({}, True), ({"phase": "Pending"}, True), ({"run": 1}, False)])
+def test_a_job_is_awaited_until_a_run_has_begun(store, status, awaits):
+    assert not store.awaits_job(KEY)
+    store.put(ALIGNMENT_JOBS, alignment_job(1, status=status))
+    assert store.awaits_job(KEY) is awaits
+
+
 def test_failed_creates_are_kept_by_job_and_the_same_one_only_once(store):
     store.put(JOBS, child(3))
     about = {"kind": "Job", "namespace": "team", "name": "demo-r1"}

@@ -38,6 +38,46 @@ async def test_keys_come_in_the_order_of_their_first_add(queue):
     assert [await queue.get() for _ in range(3)] == ["a", "b", "c"]
 
 
+async def test_urgent_keys_come_first_but_leave_the_others_a_share(queue):
+    for key in range(1, 7):
+        queue.add(f"urgent-{key}", urgent=True)
+    for key in ("a", "b"):
+        queue.add(key)
+    taken = [await queue.get() for _ in range(8)]
+    assert taken == ["urgent-1", "urgent-2", "urgent-3", "urgent-4", "a", "urgent-5", "urgent-6", "b"]
+
+
+async def test_a_key_that_waits_keeps_its_place_and_is_not_queued_twice(queue):
+    queue.add("a")
+    queue.add("a", urgent=True)
+    queue.add("b", urgent=True)
+    assert [await queue.get() for _ in range(2)] == ["b", "a"]
+    assert len(queue) == 0
+
+
+async def test_a_key_added_urgently_while_held_comes_back_urgently(queue):
+    queue.add("a")
+    await queue.get()
+    queue.add("a")
+    queue.add("a", urgent=True)
+    queue.add("b")
+    queue.done("a")
+    assert await queue.get() == "a"
+
+
+async def test_the_longest_wait_is_that_of_any_key(queue, clock):
+    assert queue.oldest_wait == 0
+    queue.add("a")
+    clock.now = 2
+    queue.add("b", urgent=True)
+    assert queue.oldest_wait == 2
+    clock.now = 3
+    assert [await queue.get() for _ in range(2)] == ["b", "a"]
+    queue.add("c", urgent=True)
+    clock.now = 4
+    assert queue.oldest_wait == 1
+
+
 async def test_a_key_added_while_held_comes_again_after_done_and_not_before(queue):
     queue.add("a")
     await queue.get()

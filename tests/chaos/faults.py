@@ -14,6 +14,7 @@ import aiohttp
 from alignment_operator.cluster import ApiError, Cluster
 from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, JOBS, PODS, Resource
 from dev.simulated import SimulatedCluster
+from dev.simulated.cluster import ready
 
 from .history import JOB_LABEL
 from .proxy import Weather
@@ -97,7 +98,7 @@ class Faults:
         """Whatever ended because of the fault runs again, as it would under systemd or a kubelet."""
         for process in self._simulated.processes.values():
             process.start()
-        self._simulated.wait("API server", self._simulated.ready)
+        self._simulated.wait("API server", lambda: ready(self._simulated.layout.credentials))
 
     # --- between the replicas and the API server
 

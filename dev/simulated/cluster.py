@@ -86,10 +86,6 @@ class SimulatedCluster:
         path = self.layout.folder / f"{namespace}-{name}.kubeconfig"
         return self.layout.credentials.write_kubeconfig(path, token)
 
-    def ready(self) -> bool:
-        """Whether the API server says so."""
-        return api_server_ready(self.layout.credentials)
-
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
         """Raises ClusterError when the condition does not come true, or a process has ended."""
         deadline = time.monotonic() + seconds
@@ -99,7 +95,7 @@ class SimulatedCluster:
             time.sleep(0.2)
 
 
-def api_server_ready(credentials: Credentials) -> bool:
+def ready(credentials: Credentials) -> bool:
     """Whether the API server says so."""
     try:
         context = ssl.create_default_context(cafile=str(credentials.authority))
@@ -172,7 +168,7 @@ def _start(cluster: SimulatedCluster, nodes: int) -> None:
     api = cluster.processes["kube-apiserver"]
     cluster.processes["etcd"].start()
     api.start()
-    cluster.wait("API server", lambda: bool(api.pid) and cluster.ready())
+    cluster.wait("API server", lambda: bool(api.pid) and ready(cluster.layout.credentials))
     for process in cluster.processes.values():
         process.start()
     cluster.apply(*(pods.node(f"node-{number}") for number in range(1, nodes + 1)))

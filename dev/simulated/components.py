@@ -76,7 +76,7 @@ def etcd(layout: Layout) -> list[str]:
 
 def api_server(layout: Layout, more: Mapping[str, object]) -> list[str]:
     """`more`: flags beside these, or instead of them."""
-    flags = {
+    flags: dict[str, object] = {
         "etcd-servers": f"http://{LOOPBACK}:{layout.ports.etcd}",
         "bind-address": LOOPBACK,
         "advertise-address": LOOPBACK,
@@ -97,7 +97,7 @@ def api_server(layout: Layout, more: Mapping[str, object]) -> list[str]:
         "disable-admission-plugins": "TaintNodesByCondition",
         "shutdown-delay-duration": "0s",
     }
-    return layout.argv("kube-apiserver", flags | more)
+    return layout.argv("kube-apiserver", {**flags, **more})
 
 
 def audited(layout: Layout, bodies: tuple[str, ...]) -> dict[str, object]:

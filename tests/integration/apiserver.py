@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dev.simulated import components
 from dev.simulated.cluster import BIN as BIN
-from dev.simulated.cluster import api_server_ready
+from dev.simulated.cluster import ready
 from dev.simulated.components import LOOPBACK, Layout, Ports
 from dev.simulated.components import free_port as free_port
 from dev.simulated.credentials import ADMINISTRATOR, Credentials
@@ -77,7 +77,7 @@ def api_server(folder: Path, *extra_args: str) -> Iterator[ApiServer]:
 def _wait_ready(credentials: Credentials, server: Process) -> None:
     """Raises ClusterError with what it said when it has ended, RuntimeError when it takes too long."""
     deadline = time.monotonic() + START_SECONDS
-    while server.pid and not api_server_ready(credentials):
+    while server.pid and not ready(credentials):
         if time.monotonic() > deadline:
             raise RuntimeError(f"kube-apiserver was not ready in {START_SECONDS} s: {server.tail()}")
         time.sleep(0.2)

@@ -63,7 +63,7 @@ CORE = (
         "helm",
         "helm.sh/helm/v3/cmd/helm",
         # Without the last two, `helm template` and `helm lint` believe in Kubernetes 1.20 and refuse every newer chart.
-        "-X helm.sh/helm/v3/internal/version.version=v3.22.0 "
+        "-X helm.sh/helm/v3/internal/version.version=v3.20.2 "
         "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=35",
         version=("version", "--short"),
         fits=tuple(f"3.{minor}" for minor in range(16, 30)),

@@ -4,7 +4,7 @@ go 1.25.0
 
 require github.com/rancher/local-path-provisioner v0.0.30
 
-// Shared dependencies have the versions of ../kubernetes: what is compiled for it need not be compiled again.
+// Shared modules have the versions of ../kubernetes, so that what is compiled for it is not compiled again.
 require (
 	github.com/Sirupsen/logrus v0.11.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -10,8 +10,8 @@ import pytest
 MODULES = Path(__file__).parents[3] / "dev/go"
 REFERENCE = "kubernetes"
 UNVERSIONED = "v0.0.0"  # how Kubernetes asks for what lies in its own tree
-# kubeflow-trainer is what a benchmark compares with: it stays as released. source-controller is not built. Kueue 0.15 does
-# not compile with the modules of Kubernetes 1.35.
+# kubeflow-trainer is what a benchmark compares with: it stays as released. source-controller is not built. Kueue 0.15
+# does not compile with the modules of Kubernetes 1.35.
 APART = {REFERENCE, "kubeflow-trainer", "kueue", "source-controller"}
 # These need other versions than Kubernetes; little else is compiled again because of them.
 OWN = {

@@ -47,7 +47,8 @@ def main() -> int:
             simulated_cluster(folder, audit=True, pod_seconds=given.pod_seconds, message=RESULT.read_text())
         )
         stage = Stage(cluster, Client(cluster.service_account("bench", "user")))
-        sides = [make(folder, given) for name, make in SIDES.items() if name in given.sides]
+        names = given.sides if set(given.rows) - OURS_ALONE else ["ours"]
+        sides = [make(folder, given) for name, make in SIDES.items() if name in names]
         for side in sides:
             side.prepare(cluster)
         for entry in measured(stage, sides, given):
@@ -59,15 +60,22 @@ def main() -> int:
 def measured(stage: Stage, sides: list[Side], given: argparse.Namespace) -> Iterator[Entry]:
     """Each row, size and round, the sides alternating: what slows the machine down slows both."""
     session, commit, machine = record.session(), record.commit(), processor()
+    plan = list(planned(sides, given))
+    for step, (row, size, number, side) in enumerate(plan, start=1):
+        stage.last = step == len(plan)
+        with running(side):
+            figures = rows.ROWS[row](stage, side, size)
+        yield Entry(session, commit, machine, row, side.name, size, number, figures)
+
+
+def planned(sides: list[Side], given: argparse.Namespace) -> Iterator[tuple[str, int, int, Side]]:
+    """Row, size, round and side of every run, in order."""
     for row in given.rows:
         for size in given.sizes or DEFAULT_SIZES[row]:
             for number in range(1, given.rounds + 1):
                 for side in sides:
-                    if row in OURS_ALONE and not isinstance(side, Ours):
-                        continue
-                    with running(side):
-                        figures = rows.ROWS[row](stage, side, size)
-                    yield Entry(session, commit, machine, row, side.name, size, number, figures)
+                    if row not in OURS_ALONE or isinstance(side, Ours):
+                        yield row, size, number, side
 
 
 @contextmanager

@@ -32,12 +32,12 @@ def progress(stage: Stage, side: Side, size: int) -> dict[str, Any]:
         names = [f"job-{number}" for number in range(size)]
         path = side.collection.format(namespace=namespace)
         create_all(stage.client, path, [side.manifest(namespace, job, **ENDLESS) for job in names], threads=10)
-        stage.cluster.wait("running jobs", lambda: _running(stage, side, namespace) == size, 120 + size)
+        stage.wait_until(side, namespace, _is_running, size, 120 + size)
         plan = Path(name) / "plan.json"
         save(plan, _plan(stage, side, namespace, Path(name) / "ca.crt"))
         meter = Meter(stage, side)
         command = [sys.executable, "-m", "bench.operator.reporters", str(plan), str(SECONDS)]
-        done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         written = calls.writes(stage.heard(side, meter.position))
         cpu = meter.controllers()
         stage.wait_quiet(side, FLUSH_SECONDS, 2 * FLUSH_SECONDS)
@@ -58,8 +58,8 @@ def _figures(done: dict[str, Any], writes: int, cpu_seconds: float, lost: int) -
     }
 
 
-def _running(stage: Stage, side: Side, namespace: str) -> int:
-    return sum(obj.get("status", {}).get("phase") == "Running" for obj in stage.objects(side, namespace))
+def _is_running(obj: dict[str, Any]) -> bool:
+    return bool(obj.get("status", {}).get("phase") == "Running")
 
 
 def _lost(stage: Stage, side: Side, namespace: str, done: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,17 +25,17 @@ class Stage:
 
     cluster: SimulatedCluster
     client: Client
+    last: bool = False  # nobody comes after this run
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @contextmanager
     def namespace(self, side: Side) -> Iterator[str]:
-        """A fresh one; it is emptied before this returns, so that the next run does not pay for it."""
+        """A fresh one. It is emptied before this returns, so that the next run does not pay for it, if there is one."""
         name = f"bench-{side.resource}-{next(self._numbers)}"
         self.cluster.kubectl("create", "namespace", name)
         self.cluster.wait("service account", lambda: self._has_account(name))
-        try:
-            yield name
-        finally:
+        yield name
+        if not self.last:
             self.cluster.kubectl("delete", "namespace", name, "--wait=true", "--timeout=20m", check=False)
 
     def now(self) -> int:
@@ -47,7 +47,11 @@ class Stage:
         return [calls.parse(event) for event in self.cluster.audit(start)]
 
     def wait_complete(self, side: Side, namespace: str, jobs: int, seconds: float) -> None:
-        """Until so many objects say that they are done and nobody writes about them any more.
+        """Until so many objects say that they are done and nobody writes about them any more."""
+        self.wait_until(side, namespace, side.is_complete, jobs, seconds)
+
+    def wait_until(self, side: Side, namespace: str, there: Callable[[Json], bool], jobs: int, seconds: float) -> None:
+        """Until so many objects are there, as that function says, and nobody writes about them any more.
 
         Asks only while the controllers are silent: a poll would cost the API server what it is measured for.
         """
@@ -58,9 +62,9 @@ class Stage:
             for process in side.processes.values():
                 process.pid  # noqa: B018  raises when it has ended
             if left < 0:
-                raise TimeoutError(f"{side.name}: {done} of {jobs} jobs complete after {seconds:.0f} s")
+                raise TimeoutError(f"{side.name}: {done} of {jobs} jobs after {seconds:.0f} s")
             self.wait_quiet(side, 2.0, left)
-            done = sum(map(side.is_complete, self.objects(side, namespace)))
+            done = sum(map(there, self.objects(side, namespace)))
 
     def wait_quiet(self, side: Side, still: float, seconds: float) -> float:
         """Until the side's controllers have called nothing but watches and Leases for `still` seconds.

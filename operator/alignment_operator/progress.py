@@ -55,6 +55,7 @@ class Reports:
         self._tokens, self._metrics = tokens, metrics
         self._pending: dict[Key, Pending] = {}
         self._writing: dict[Key, Pending] = {}
+        self._written: dict[Key, tuple[int, datetime]] = {}  # run and when, of the last `write_seconds`, in that order
         self._arrived = asyncio.Event()
 
     def application(self) -> web.Application:
@@ -145,9 +146,12 @@ class Reports:
         wait = timedelta(seconds=self._settings.write_seconds)
         if report.alignment.phase != self._last(key, run).get("phase"):
             wait /= 4
-        last = parse_time(self._last(key, run).get("lastReportTime"))
+        reported = parse_time(self._last(key, run).get("lastReportTime"))
+        of_run, written = self._written.get(key, (0, now))
+        if of_run == run:  # what was written had waited for it: the report in it is older than that
+            reported = max(reported or written, written)
         # the replica that wrote last may have a clock that is ahead of ours
-        return min(max(now, last + wait), now + wait) if last else now
+        return min(max(now, reported + wait), now + wait) if reported else now
 
     def _last(self, key: Key, run: int) -> dict[str, Any]:
         """status.progress of this run as it was last written, by whichever replica, or is just being written."""
@@ -163,15 +167,22 @@ class Reports:
 
     async def _write_due(self, now: datetime) -> None:
         due = [key for key, pending in self._pending.items() if pending.due <= now]
-        await asyncio.gather(*(self._write(key, self._pending.pop(key)) for key in due))
+        await asyncio.gather(*(self._write(key, self._pending.pop(key), now) for key in due))
+        self._forget_writes(now - timedelta(seconds=self._settings.write_seconds))
 
-    async def _write(self, key: Key, pending: Pending) -> None:
+    def _forget_writes(self, before: datetime) -> None:
+        while self._written and next(iter(self._written.values()))[1] < before:
+            del self._written[next(iter(self._written))]
+
+    async def _write(self, key: Key, pending: Pending, now: datetime) -> None:
         """One server-side apply. The resourceVersion in it makes a write after the leader's last word a conflict."""
         obj = self._store.job(key)
         if obj is None or _current_run(obj) != pending.run:
             return
         try:
             self._store.put(ALIGNMENT_JOBS, await self._apply(key, obj, pending))
+            self._written.pop(key, None)
+            self._written[key] = pending.run, now
         except ApiError as error:
             if error.not_found:
                 return

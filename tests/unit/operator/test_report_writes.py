@@ -82,6 +82,28 @@ async def test_a_report_that_comes_while_one_is_being_written_waits_its_turn(pha
     assert [progress["step"] for progress in cluster.written] == [1, 2]
 
 
+@pytest.mark.parametrize(("run", "wait"), [(1, 15), (2, 0)], ids=["the-same-run", "the-next-run"])
+async def test_the_interval_begins_with_the_write_not_with_the_report_in_it(run: int, wait: float) -> None:
+    """Else a job that reports every 5 s would be written every 10."""
+    reports, cluster = waiting()
+    cluster.go_on.set()
+    reports._accept(KEY, 1, report(1), NOW)
+    written = NOW + timedelta(seconds=10)
+    await reports._write_due(written)
+    assert reports._due(KEY, run, report(2), written) == written + timedelta(seconds=wait)
+
+
+async def test_what_was_written_long_ago_is_forgotten() -> None:
+    reports, cluster = waiting()
+    cluster.go_on.set()
+    reports._accept(KEY, 1, report(1), NOW)
+    await reports._write_due(NOW)
+    await reports._write_due(NOW + timedelta(seconds=14))
+    assert KEY in reports._written
+    await reports._write_due(NOW + timedelta(seconds=16))
+    assert reports._written == {}
+
+
 async def test_a_report_that_lost_to_another_replicas_waits_its_turn() -> None:
     reports, cluster = waiting()
     cluster.go_on.set()

@@ -46,8 +46,13 @@ def _tables(schema: Schema, path: str) -> Iterator[str]:
 def _row(key: str, schema: Schema, required: bool) -> str:
     description = schema.get("description", "").replace("|", "\\|").replace("\n", " ")
     star = " **required**" if required else ""
-    default = f" Default `{schema['default']}`." if "default" in schema else ""
+    default = f" Default `{_yaml(schema['default'])}`." if "default" in schema else ""
     return f"| `{key}`{star} | {_type(schema)} | {description}{default} |"
+
+
+def _yaml(value: object) -> str:
+    """A scalar as users write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _type(schema: Schema) -> str:

@@ -8,7 +8,7 @@ a report having arrived.
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,12 +37,13 @@ BODY_SECONDS = 5.0  # a report is a few kilobytes: who takes longer to send it h
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The newest report of a job that is not written yet."""
+    """The newest report of a job that is not written yet. `after`: the time of the one that was written before it."""
 
     run: int
     report: Report
     received: datetime
     due: datetime
+    after: str | None
 
 
 class Reports:
@@ -138,7 +139,7 @@ class Reports:
         earlier = self._pending.get(key)
         if earlier and earlier.run == run:
             due = min(due, earlier.due)  # a stream of reports must not push the write away
-        self._pending[key] = Pending(run, report, now, due)
+        self._pending[key] = Pending(run, report, now, due, self._last(key, run).get("lastReportTime"))
         self._arrived.set()
 
     def _due(self, key: Key, run: int, report: Report, now: datetime) -> datetime:
@@ -166,9 +167,19 @@ class Reports:
         return max(0.0, (soonest - _now()).total_seconds()) if soonest else None
 
     async def _write_due(self, now: datetime) -> None:
+        for key, pending in self._pending.items():
+            if pending.due <= now:
+                self._pending[key] = self._after_others(key, pending, min(now, _now()))
         due = [key for key, pending in self._pending.items() if pending.due <= now]
         await asyncio.gather(*(self._write(key, self._pending.pop(key), now) for key in due))
         self._forget_writes(now - timedelta(seconds=self._settings.write_seconds))
+
+    def _after_others(self, key: Key, pending: Pending, now: datetime) -> Pending:
+        """The same, or due later, if another replica has written a report since this one was accepted."""
+        after = self._last(key, pending.run).get("lastReportTime")
+        if after == pending.after:
+            return pending
+        return replace(pending, due=self._due(key, pending.run, pending.report, now), after=after)
 
     def _forget_writes(self, before: datetime) -> None:
         while self._written and next(iter(self._written.values()))[1] < before:
@@ -206,8 +217,8 @@ class Reports:
                 if live := await self._cluster.get(ALIGNMENT_JOBS, *key):
                     self._store.put(ALIGNMENT_JOBS, live)
             due = self._due(key, pending.run, pending.report, _now())  # another replica may just have written a report
-        retry = Pending(pending.run, pending.report, pending.received, due)
-        self._pending.setdefault(key, retry)
+        after = self._last(key, pending.run).get("lastReportTime")
+        self._pending.setdefault(key, replace(pending, due=due, after=after))
         self._arrived.set()
 
 

@@ -16,7 +16,7 @@ from alignment_operator.resources import ALIGNMENT_JOBS, Resource
 from alignment_operator.settings import ProgressSettings
 from alignment_operator.store import Key, Store
 from alignment_operator.workqueue import WorkQueue
-from tests.unit.operator.builders import NAME, NAMESPACE, NOW, alignment_job
+from tests.unit.operator.builders import NAME, NAMESPACE, NOW, alignment_job, at
 
 KEY = Key(NAMESPACE, NAME)
 
@@ -102,6 +102,20 @@ async def test_what_was_written_long_ago_is_forgotten() -> None:
     assert KEY in reports._written
     await reports._write_due(NOW + timedelta(seconds=16))
     assert reports._written == {}
+
+
+async def test_a_report_waits_its_turn_when_another_replica_has_written_one_since_it_came() -> None:
+    """Its watch tells before our write is due: there would not even be a conflict, and nothing would change."""
+    reports, cluster = waiting()
+    cluster.go_on.set()
+    reports._accept(KEY, 1, report(1), NOW)
+    theirs = {"run": 1, "phase": "Training", "lastReportTime": at(0)}
+    cluster.store.put(ALIGNMENT_JOBS, cluster._changed({"progress": theirs}))
+    await reports._write_due(NOW)
+    assert cluster.written == []
+    assert reports._pending[KEY].due == NOW + timedelta(seconds=15)
+    await reports._write_due(NOW + timedelta(seconds=15))
+    assert len(cluster.written) == 1
 
 
 async def test_a_report_that_lost_to_another_replicas_waits_its_turn() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import importlib.util
 import re
 import typing
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from . import ladder
+from . import ladder, zero
 from .exits import UserError
 from .methods import METHODS, Method, MethodConfig
 from .run_config import RunConfig, load_run_config, read_mapping
@@ -55,8 +54,7 @@ def parse_recipe(recipe: dict[str, Any], run: RunConfig) -> tuple[Any, Any, Any,
     from trl import TrlParser
 
     dataclass_types = recipe_dataclasses(METHODS[run.method])
-    recipe = _with_operator_owned(recipe, run)
-    _check_deepspeed(recipe)
+    recipe = _with_deepspeed(_with_operator_owned(recipe, run), run)
     for key, value in recipe.items():
         _check_value(key, value, dataclass_types, run.method)
 
@@ -99,14 +97,15 @@ def _with_operator_owned(recipe: dict[str, Any], run: RunConfig) -> dict[str, An
     return {**recipe, **owned}
 
 
-def _check_deepspeed(recipe: dict[str, Any]) -> None:
-    """transformers wants the package as soon as the field is set, and names only the package."""
-    if recipe.get("deepspeed") and importlib.util.find_spec("deepspeed") is None:
-        raise UserError(
-            "spec.training.deepspeed is set, but this image has no DeepSpeed.",
-            cure="Build an image with the package `deepspeed` on top of the trainer's and name it in spec.image, or "
-            "shard with spec.training.fsdp.",
-        )
+def _with_deepspeed(recipe: dict[str, Any], run: RunConfig) -> dict[str, Any]:
+    """DeepSpeed's configuration as a mapping with what it leaves out; its processes have met."""
+    if not recipe.get("deepspeed"):
+        return recipe
+    zero.check_installed()
+    trains_adapter = bool(recipe.get("use_peft")) or run.adapterNameOrPath is not None
+    settings = zero.complete(zero.read(recipe["deepspeed"]), trains_adapter)
+    zero.join(run.device)
+    return {**recipe, "deepspeed": settings}
 
 
 def _keep_target_list(parsed: tuple, recipe: dict[str, Any]) -> tuple:

@@ -55,13 +55,15 @@ def merge(config: Config) -> str:
 
     from .models import get_model
     from .vocabulary import fit_vocabulary
+    from .zero import whole_models
 
     output, target = config.run.outputPath, os.path.join(config.run.outputPath, MERGED)
     plain = dataclasses.replace(config.model_args, load_in_4bit=False, load_in_8bit=False)
-    base = get_model(plain, config.training_args, device_map={"": "cpu"}, use_cache=True)
     tokenizer = AutoTokenizer.from_pretrained(output)
-    fit_vocabulary(base, output, len(tokenizer))
-    merged = PeftModel.from_pretrained(base, output).merge_and_unload()
+    with whole_models(config.training_args):  # the other processes are done
+        base = get_model(plain, config.training_args, device_map={"": "cpu"}, use_cache=True)
+        fit_vocabulary(base, output, len(tokenizer))
+        merged = PeftModel.from_pretrained(base, output).merge_and_unload()
     merged.save_pretrained(target)
     tokenizer.save_pretrained(target)
     _readable(target)

@@ -10,6 +10,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
+from . import zero
 from .exits import ModelUnavailable, UserError
 from .hub import ask, naming
 from .quantization import get_kbit_device_map, get_quantization_config, keep_differentiable_on_cpu, resolve_dtype
@@ -48,7 +49,7 @@ def get_model_kwargs(model_args: ModelConfig, training_args: MethodConfig) -> di
         attn_implementation=model_args.attn_implementation,
         dtype=dtype,
         use_cache=not training_args.gradient_checkpointing,
-        device_map=get_kbit_device_map() if quantization_config is not None else _device_map(training_args),
+        device_map=_device_map(training_args, quantization_config is not None),
     )
     if quantization_config is not None:
         model_kwargs["quantization_config"] = quantization_config
@@ -142,11 +143,12 @@ def reference_model_args(
 
 def check_same_vocabulary(reference: PreTrainedModel | None, processing_class: Any) -> None:
     """The reference reads the policy's tokens. Raises UserError when it has no embedding for some of them."""
+    from .vocabulary import embedding_rows
+
     tokens = len(getattr(processing_class, "tokenizer", processing_class))
     if reference is None:
         return
-    embeddings: Any = reference.get_input_embeddings()
-    known = embeddings.weight.shape[0]
+    known = embedding_rows(reference)
     if known < tokens:
         raise UserError(
             f"The reference model knows {known} tokens and the policy's tokenizer {tokens}: they do not fit.",
@@ -210,8 +212,15 @@ def local_or_hub(name_or_path: str | None, field: str) -> str:
     return os.path.expanduser(name_or_path)
 
 
-def _device_map(training_args: MethodConfig) -> str | None:
-    """As TRL: one process with GPUs lets accelerate place the model, several processes place their own copy."""
+def _device_map(training_args: MethodConfig, is_quantized: bool) -> str | dict[str, Any] | None:
+    """As TRL: one process with GPUs lets accelerate place the model, several processes place their own copy.
+
+    ZeRO-3 places every weight itself, and transformers refuses a map beside it.
+    """
+    if zero.partitions_weights(training_args):
+        return None
+    if is_quantized:
+        return get_kbit_device_map()
     if training_args.distributed_state.distributed_type in ("MULTI_GPU", "DEEPSPEED"):
         return None
     return None if training_args.device.type in ("cpu", "mps") else "auto"

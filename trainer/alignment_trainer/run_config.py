@@ -118,6 +118,7 @@ _Yaml12FloatLoader.add_implicit_resolver(
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The YAML mapping in a file, its numbers read as kubectl reads them. Raises UserError naming the file."""
     name = Path(path).name
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Yaml12FloatLoader)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from . import remote_code, report, trackers
+from . import remote_code, report, trackers, zero
 from .attention import check_attention
 from .config import Config, load_config
 from .lifecycle import Lifecycle, NoLifecycle
@@ -48,6 +48,7 @@ def train(config: Config, lifecycle: Lifecycle) -> None:
     from .data import load_datasets
     from .memory.check import check_memory
 
+    zero.check(config.training_args)
     # Data first: it is cheap to check, and a wrong column should not cost the loading of a model
     train_dataset, eval_dataset = load_datasets(config)
     check_memory(config, train_dataset)
@@ -74,43 +75,60 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
     from transformers import set_seed
     from trl import get_peft_config
 
-    from .models import get_adapted_model, get_model, get_processing_class
-    from .reference import reference_arguments
+    from .models import get_processing_class
     from .seeding import already_seeded
 
-    model_args, training_args, method = config.model_args, config.training_args, config.method
+    training_args, method, adapter = config.training_args, config.method, config.run.adapterNameOrPath
     set_seed(training_args.seed)  # a new head (reward) is random
-    adapter = config.run.adapterNameOrPath
-    processing_class = get_processing_class(model_args, training_args, method.name, adapter)
-    model = get_model(model_args, training_args)
-    if adapter:
-        model = get_adapted_model(model, adapter, processing_class)
-    reference = {}
-    if method.has_reference:
-        reference = reference_arguments(config, processing_class, lifecycle.precomputed)
-        if training_args.precompute_ref_log_probs:
-            lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
+    processing_class = get_processing_class(config.model_args, training_args, method.name, adapter)
+    policy = load_policy(config, processing_class)
+    reference = load_reference(config, lifecycle, processing_class) if method.has_reference else {}
 
     training_args.model_init_kwargs = None  # get_model has heeded them; with a loaded model TRL wants none
     trainer_class = method.trainer_class()
     with already_seeded(trainer_class) if method.name == "reward" else nullcontext():
         trainer = trainer_class(
-            model=model,
+            model=policy,
             args=training_args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            peft_config=None if adapter else get_peft_config(model_args),
+            peft_config=None if adapter else get_peft_config(config.model_args),
             switches=config.run.optimizations,
             **reference,
         )
-    if method.has_reference and training_args.precompute_ref_log_probs:
+    if reference and training_args.precompute_ref_log_probs:
         trainer.ref_model = None  # its log-probabilities are columns of the dataset now; its memory is free again
     if config.script_args.ignore_bias_buffers:
-        trainer.model._ddp_params_and_buffers_to_ignore = [
-            name for name, buffer in trainer.model.named_buffers() if str(buffer.dtype) == "torch.bool"
-        ]
+        ignore_bias_buffers(trainer.model)
     return trainer
+
+
+def load_policy(config: Config, processing_class: Any) -> Any:
+    """The model to train: as it is, or with the trained adapter to go on from. TRL adds a new adapter itself."""
+    from .models import get_adapted_model, get_model
+
+    model = get_model(config.model_args, config.training_args)
+    if adapter := config.run.adapterNameOrPath:
+        return get_adapted_model(model, adapter, processing_class)
+    return model
+
+
+def load_reference(config: Config, lifecycle: Lifecycle, processing_class: Any) -> dict[str, Any]:
+    """The trainer's arguments for the frozen reference (reference.py)."""
+    from .reference import reference_arguments
+
+    reference = reference_arguments(config, processing_class, lifecycle.precomputed)
+    if config.training_args.precompute_ref_log_probs:
+        lifecycle.phase("Precomputing")  # TRL does it while it builds the trainer
+    return reference
+
+
+def ignore_bias_buffers(model: Any) -> None:
+    """As TRL's scripts: boolean buffers (GPT-2's causal masks) are none of DDP's business."""
+    model._ddp_params_and_buffers_to_ignore = [
+        name for name, buffer in model.named_buffers() if str(buffer.dtype) == "torch.bool"
+    ]
 
 
 def rows_of(trainer: Any, train_dataset: Any) -> tuple[int | None, int | None, int | None]:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from .zero import true_shape
+
 _WEIGHTS = "adapter_model.safetensors"
 _TOKENIZER = "tokenizer_config.json"
 # Whole embeddings or heads in an adapter: resized (saved as they are), trained (modules_to_save), with trained tokens.
 _WHOLE = ("weight", "base_layer.weight", "token_adapter.base_layer.weight")
+
+
+def embedding_rows(model: Any) -> int:
+    """Tokens that `model` has an embedding for."""
+    return true_shape(model.get_input_embeddings().weight)[0]
 
 
 def brings_tokenizer(adapter: str) -> bool:
@@ -25,7 +32,7 @@ def fit_vocabulary(model: Any, adapter: str, tokens: int) -> None:
     That is the size of the embeddings in the adapter; one that has none needs `tokens` rows at least, those of its
     tokenizer. Nothing happens where the number is right already.
     """
-    have = model.get_input_embeddings().weight.shape[0]
+    have = embedding_rows(model)
     wanted = _rows(model, adapter) or max(tokens, have)
     if wanted != have:
         model.resize_token_embeddings(wanted, mean_resizing=False)  # the rows come with the adapter

@@ -87,11 +87,40 @@ def test_sharding_divides_what_it_shards(shards: Sharding, divided: set[str]) ->
         (("full_shard", None, None, 1), Sharding()),
         ((None, None, '{"zero_optimization": {"stage": 3}}', 4), Sharding(4, 4, 4, 4, masters=True)),
         ((None, None, {"zero_optimization": {"stage": 2}}, 4), Sharding(1, 4, 4, 1, masters=True)),
+        (
+            (None, None, {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, 1),
+            Sharding(masters=True, host_optimizer=True),
+        ),
+        (
+            (None, None, {"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, 4),
+            Sharding(4, 4, 4, 4, masters=True, host_weights=True),
+        ),
+        (
+            (None, None, {"zero_optimization": {"stage": 3, "offload_param": {"device": "none"}}}, 4),
+            Sharding(4, 4, 4, 4, masters=True),
+        ),
         ((None, None, None, 4), Sharding()),
     ],
 )
 def test_sharding_is_read_as_trl_reads_it(arguments: tuple[Any, ...], expected: Sharding) -> None:
     assert sharding(*arguments) == expected
+
+
+def test_what_zero_offloads_takes_no_memory_of_the_gpu() -> None:
+    """8 billion parameters in bf16, trained on one GPU: 2 bytes each stay, or none, where 16 do not fit."""
+
+    def offloaded(**places: bool) -> Workload:
+        return replace(FULL, reference=None, sharding=Sharding(masters=True, **places))
+
+    whole = estimate(offloaded())
+    without_optimizer = estimate(offloaded(host_optimizer=True))
+    without_weights = estimate(offloaded(host_optimizer=True, host_weights=True))
+    assert whole.peak > 115 * GIB
+    assert 15 * GIB < without_optimizer.peak < 30 * GIB
+    assert without_optimizer.parts["optimizer"] == without_weights.parts["weights"] == 0
+    assert without_weights.peak < without_optimizer.peak - 10 * GIB
+    on_cpu = [estimate(replace(offloaded(host_optimizer=there), device="cpu")).peak for there in (False, True)]
+    assert on_cpu[0] == on_cpu[1], "a CPU's memory is the host's"
 
 
 @pytest.mark.parametrize(

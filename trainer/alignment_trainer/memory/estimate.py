@@ -15,6 +15,7 @@ from .optimizer import state_bytes, step_bytes
 from .weights import model_bytes
 from .workload import Workload
 
+BUCKET = 500_000_000  # elements that DeepSpeed reduces at once (reduce_bucket_size)
 FRAGMENTATION = 0.05  # of what comes and goes: blocks that torch's caching allocator cannot use again
 
 
@@ -47,10 +48,11 @@ class Estimate:
 def estimate(workload: Workload) -> Estimate:
     """The memory of one process of the run; pure."""
     shards = workload.sharding
+    kept = 0 if workload.host_weights else 1
     parts = {
-        "weights": model_bytes(workload.model, workload.weights) // shards.weights,
-        "adapter": _adapter(workload) // shards.weights,
-        "reference": _reference(workload) // shards.reference,
+        "weights": kept * model_bytes(workload.model, workload.weights) // shards.weights,
+        "adapter": kept * _adapter(workload) // shards.weights,
+        "reference": kept * _reference(workload) // shards.reference,
         "gradients": _gradients(workload),
         "optimizer": _optimizer(workload),
         "activations": activations.kept(workload) + _casts(workload),
@@ -91,14 +93,18 @@ def _reference(workload: Workload) -> int:
 
 
 def _gradients(workload: Workload) -> int:
-    """In the parameters' dtype. DDP keeps them once more, in the buckets that it reduces."""
+    """In the parameters' dtype. DDP keeps them once more, in the buckets that it reduces; offloading, one bucket."""
     shards = workload.sharding
+    if workload.host_optimizer:
+        return min(workload.trainable_bytes(), BUCKET * workload.compute_bytes)
     once = workload.trainable_bytes() // shards.gradients
     is_ddp = workload.processes > 1 and shards.gradients == 1
     return 2 * once if is_ddp else once
 
 
 def _optimizer(workload: Workload) -> int:
+    if workload.host_optimizer:
+        return 0
     shards = workload.sharding
     trainable = list(workload.trainable())
     if not shards.masters:
@@ -109,6 +115,8 @@ def _optimizer(workload: Workload) -> int:
 
 
 def _step(workload: Workload) -> int:
+    if workload.host_optimizer:
+        return 0
     return step_bytes(workload.optimizer, workload.trainable(), workload.device) // workload.sharding.optimizer
 
 
@@ -126,7 +134,7 @@ def _layer_in_hand(workload: Workload) -> int:
 
 def _gathered(workload: Workload) -> int:
     """FSDP and ZeRO-3 gather a layer while they compute it and the next one meanwhile, or the embedding."""
-    if workload.sharding.weights == 1:
+    if workload.sharding.weights == 1 and not workload.host_weights:
         return 0
     layer = sum(tensor.size for tensor in workload.model.of_layer(0))
     outside = sum(tensor.size for tensor in workload.model.tensors if tensor.layer is None)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import zero
 from ..models import local_or_hub, needs_second_model, reference_model_args
 from .adapter import Adapter, default_targets, from_file, lora
 from .model import Model, read_model
@@ -87,19 +88,22 @@ def sharding(fsdp: Any, fsdp_config: Any, deepspeed: Any, processes: int) -> Sha
 
 def _zero(deepspeed: dict[str, Any], processes: int) -> Sharding:
     """ZeRO (Rajbhandari et al. 2020): stage 1 splits the optimizer, 2 gradients too, 3 weights and reference too."""
-    stage = int(deepspeed.get("zero_optimization", {}).get("stage", 0))
+    settings = deepspeed.get("zero_optimization", {})
+    stage = int(settings.get("stage", 0))
     weights, gradients, optimizer = (processes if stage >= least else 1 for least in (3, 2, 1))
-    return Sharding(weights, gradients, optimizer, weights, masters=True)
+    offloads_weights = stage == 3 and _leaves_gpu(settings.get("offload_param"))
+    offloads_optimizer = stage >= 1 and _leaves_gpu(settings.get("offload_optimizer"))
+    return Sharding(weights, gradients, optimizer, weights, True, offloads_optimizer, offloads_weights)
+
+
+def _leaves_gpu(offload: Any) -> bool:
+    """Whether an `offload_...` section of a ZeRO configuration names another place than the GPU."""
+    return isinstance(offload, dict) and offload.get("device", "none") != "none"
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     """A mapping, its JSON text, or the file that holds it."""
-    if not value:
-        return {}
-    if isinstance(value, str):
-        text = value if value.lstrip().startswith("{") else Path(value).read_text(encoding="utf-8")
-        return dict(json.loads(text))
-    return dict(value)
+    return zero.read(value) if value else {}
 
 
 def _model(model_args: ModelConfig, args: MethodConfig, method: str) -> Model:
@@ -114,6 +118,8 @@ def _format(model_args: ModelConfig, args: MethodConfig, model: Model, method: s
     name = model.stored_dtype if dtype in ("auto", None) else str(dtype).removeprefix("torch.")
     bits: Any = 4 if model_args.load_in_4bit else 8 if model_args.load_in_8bit else None
     width = 4 if bits and method in FULL_LOGITS else DTYPE_BYTES[name]
+    if args.deepspeed and (args.bf16 or args.fp16) and not bits:
+        width = 2  # DeepSpeed has no autocast: it casts what is loaded
     return Format(width, bits, bool(model_args.use_bnb_nested_quant))
 
 

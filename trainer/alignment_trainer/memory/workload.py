@@ -32,6 +32,8 @@ class Sharding:
     optimizer: int = 1
     reference: int = 1
     masters: bool = False  # DeepSpeed keeps fp32 master weights beside 16-bit ones
+    host_optimizer: bool = False  # in the host's memory (ZeRO-Offload): optimizer, masters, whole gradients
+    host_weights: bool = False  # so are weights, adapter and reference (offload_param)
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,18 @@ class Workload:
 
     @property
     def adapter_bytes(self) -> int:
-        """PEFT keeps adapters in fp32, TRL casts those over quantized weights to bf16."""
+        """PEFT keeps adapters in fp32, TRL casts those over quantized weights to bf16, DeepSpeed all to its dtype."""
+        if self.sharding.masters and self.autocast:
+            return 2
         return 2 if self.weights.is_quantized and self.method not in FULL_LOGITS else 4
+
+    @property
+    def host_optimizer(self) -> bool:
+        return self.sharding.host_optimizer and self.device == "gpu"
+
+    @property
+    def host_weights(self) -> bool:
+        return self.sharding.host_weights and self.device == "gpu"
 
     def trainable(self) -> Iterator[tuple[Tensor, int]]:
         """Every trained tensor and the bytes of one element."""

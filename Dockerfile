@@ -27,10 +27,12 @@ RUN python3 -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet --cert "$SSL_CERT_FILE" \
         ${PYTHON_INDEX:+--index-url "$PYTHON_INDEX"} "uv==${UV_VERSION}"
 COPY pyproject.toml uv.lock /src/
-RUN for extra in operator trainer; do \
-        /opt/uv/bin/uv export --project /src --frozen --no-dev --no-emit-project --no-header --no-annotate \
-            --extra "$extra" --output-file "/requirements/$extra.txt" --quiet || exit 1; \
-    done \
+# What the trainer is to have beside its own extra: deepspeed, or nothing.
+ARG TRAINER_EXTRAS
+RUN requirements() { /opt/uv/bin/uv export --project /src --frozen --no-dev --no-emit-project --no-header --no-annotate \
+            $(printf -- '--extra %s ' "$@") --output-file "/requirements/$1.txt" --quiet; } \
+    && requirements operator \
+    && requirements trainer $TRAINER_EXTRAS \
     && touch -d @0 /requirements /requirements/*.txt
 
 FROM base AS operator-deps

@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e bench-operator bench-train survival chaos failures fuzz upgrade
+	integration chart e2e bench-operator bench-train survival chaos zero failures fuzz upgrade
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -52,7 +52,12 @@ setup: .venv/.ready  ## the Python environment (.venv) for tests and tools, from
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet uv==0.13.9
-	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --compile-bytecode --all-extras --all-groups
+	UV_PYTHON_DOWNLOADS=never .venv/bin/uv sync --frozen --quiet --compile-bytecode --extra operator --extra trainer --all-groups
+	rm -rf .venv/deepspeed
+	.venv/bin/uv export --frozen --quiet --no-dev --no-emit-project --extra deepspeed --prune torch --prune numpy \
+		--prune pydantic --prune psutil --prune packaging --prune tqdm --output-file .venv/deepspeed.txt
+	.venv/bin/uv pip install --quiet --python $(PYTHON) --require-hashes --no-deps --requirements .venv/deepspeed.txt \
+		--target .venv/deepspeed
 	@touch $@
 
 # --- longer than a test
@@ -69,6 +74,9 @@ bench-operator: setup  ## the operator beside Kubeflow Trainer on a simulated cl
 
 survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losses against an undisturbed run's (docs/survival.md)
 	$(PYTHON) -m bench.survival $(ARGS)
+
+zero: setup  ## DeepSpeed's ZeRO in all its forms beside one process without it, on the CPU (docs/sharding.md)
+	$(PYTEST) -v tests/contract/lifecycle/test_zero.py
 
 failures: setup cluster images  ## every failure class and a lost node, brought about on the cluster (docs/failures.md)
 	$(PYTEST) $(AGAIN) -v tests/e2e/test_failure_classes.py tests/e2e/test_node_lost.py
@@ -103,7 +111,7 @@ unit: setup  ## the pure core
 	$(PYTEST) tests/unit
 
 contract: setup  ## the pinned TRL on the CPU: rules, losses, resume, exit codes
-	$(PYTEST) $(AGAIN) $(PARALLEL) -v tests/contract
+	$(PYTEST) $(AGAIN) $(PARALLEL) -v -m "not slow" tests/contract
 
 integration: setup tools  ## the operator against a real API server
 	$(PYTEST) $(AGAIN) -v tests/integration

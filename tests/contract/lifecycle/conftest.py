@@ -29,10 +29,10 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def new_run(tiny, zygote, tmp_path_factory):
-    """Makes a Run: `new_run(run={...}, **recipe fields)`."""
+    """Makes a Run: `new_run(run={...}, **recipe fields)`; its pods start as `launch` does it, or from the zygote."""
     counter, runs = itertools.count(1), []
 
-    def make(run=None, environment=None, **fields):
+    def make(run=None, environment=None, launch=None, **fields):
         recipe = {
             "model_name_or_path": str(tiny / "model"),
             "dataset_name": str(tiny / "data"),
@@ -47,7 +47,7 @@ def new_run(tiny, zygote, tmp_path_factory):
             **fields,
         }
         root = tmp_path_factory.mktemp(f"run-{next(counter)}")
-        runs.append(Run(root, recipe, run or {}, environment or {}, zygote.start))
+        runs.append(Run(root, recipe, run or {}, environment or {}, launch or zygote.start))
         return runs[-1]
 
     yield make

@@ -92,17 +92,21 @@ class Adopted:
 
 
 class Zygote:
-    """The tests' end: `start` is a pod's start (pods.Start). The processes become children of the caller's process."""
+    """The tests' end: `start` is a pod's start (pods.Start). The processes become children of the caller's process.
 
-    def __init__(self) -> None:
+    more: modules that they have imported as well; python_path: a folder in which these lie.
+    """
+
+    def __init__(self, *more: str, python_path: str = "") -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._libraries, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
-        environment = {**os.environ, **ENVIRONMENT}
+        path = os.pathsep.join(filter(None, (python_path, os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": path}
         self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._trainer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._ask(self._libraries, {"stage": "trainer"}, theirs.fileno())
+        self._ask(self._libraries, {"stage": [*more, *TRAINER]}, theirs.fileno())
         theirs.close()
 
     def start(self, module: str, environment: Mapping[str, str], output: IO[bytes]) -> Adopted:
@@ -153,16 +157,16 @@ def _fork_for_adoption(connection: socket.socket, request: dict[str, Any], fd: i
     if "module" in request:
         _become(request["module"], request["environment"], fd)
     _close_all_but(fd)
-    _import_trainer()
+    _import_trainer(request["stage"])
     _serve(socket.socket(fileno=fd))
 
 
-def _import_trainer() -> None:
+def _import_trainer(names: Iterable[str]) -> None:
     """As worker.py does it: bitsandbytes is imported only when it is used."""
     from alignment_trainer import imports
 
     imports.defer(imports.BITSANDBYTES)
-    for name in TRAINER:
+    for name in names:
         importlib.import_module(name)
     imports.spare_peft_bitsandbytes()
 

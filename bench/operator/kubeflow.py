@@ -92,6 +92,7 @@ class Kubeflow:
         self._trainer, self._jobset = trainer(), jobset()
         self._processes: dict[str, Process] = {}
         self._cluster: SimulatedCluster | None = None
+        self._gone: set[str] = set()  # who held JobSet's Lease before
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -112,6 +113,8 @@ class Kubeflow:
         self.stop()
 
     def start(self) -> None:
+        """JobSet does not give its Lease back: its next process leads when that has run out, after 15 s."""
+        self._gone = self._holders()
         for process in self._processes.values():
             process.start()
         deadline = time.monotonic() + START_SECONDS
@@ -120,7 +123,7 @@ class Kubeflow:
             if time.monotonic() > deadline or not all(process.running for process in self._processes.values()):
                 tails = [process.tail() for process in self._processes.values()]
                 raise RuntimeError(f"{', '.join(one.tool for one in waiting)}: not ready: {tails}")
-            waiting = [one for one in waiting if not self._ready(one)]
+            waiting = [one for one in waiting if not (self._ready(one) and self._leads(one))]
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -184,6 +187,16 @@ class Kubeflow:
                 return True
         except OSError:
             return False
+
+    def _leads(self, one: Controller) -> bool:
+        """The trainer elects no leader."""
+        return one is self._trainer or bool(self._holders() - self._gone)
+
+    def _holders(self) -> set[str]:
+        """Who holds JobSet's Lease, if there is one by now."""
+        assert self._cluster is not None
+        found = self._cluster.kubectl("get", "leases", f"-n={self._jobset.namespace}", "-o=json").stdout
+        return {lease["spec"].get("holderIdentity", "") for lease in json.loads(found)["items"]} - {""}
 
     def _copy_certificates(self, one: Controller) -> None:
         """What the kubelet does with a Secret that is mounted."""

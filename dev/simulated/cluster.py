@@ -189,6 +189,5 @@ def _ready_nodes(cluster: SimulatedCluster) -> int:
     for process in cluster.processes.values():
         process.pid  # noqa: B018  raises when it has died
     found = json.loads(cluster.kubectl("get", "nodes", "-o=json").stdout)["items"]
-    return sum(
-        any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"]) for node in found
-    )
+    conditions = (node.get("status", {}).get("conditions") or () for node in found)
+    return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in ready) for ready in conditions)

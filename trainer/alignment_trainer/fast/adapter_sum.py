@@ -17,7 +17,7 @@ def fuse_sums(model: Any) -> int:
     """Let `model`'s plain LoRA layers add so; returns how many."""
     from peft.tuners.lora.layer import Linear
 
-    layers = [module for module in model.modules() if type(module) is Linear and _is_plain(module)]
+    layers: list[Any] = [module for module in model.modules() if type(module) is Linear and _is_plain(module)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)
     return len(layers)

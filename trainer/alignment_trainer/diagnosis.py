@@ -35,6 +35,9 @@ SETTINGS_CURE = "Change the field that the message names."
 SETTINGS_CURES = {
     r"Target modules .* not found": "spec.model.loraTargetModules: name modules that the model has, or leave it out.",
     r"attn_implementation|attention implementation": "spec.model.attnImplementation: sdpa runs everywhere.",
+    r"JIT load|CUDA_HOME|[Bb]uilding extension|[Nn]inja": "DeepSpeed cannot compile its optimizers here: leave "
+    "`optimizer` out of spec.training.deepspeed; to offload, set zero_force_ds_cpu_optimizer: false in it.",
+    r"[Dd]eep[Ss]peed": "Correct spec.training.deepspeed.",
 }
 DATA_CURE = "Check spec.dataset: the columns that the method needs, their types, and maxLength."
 
@@ -58,13 +61,9 @@ _HUB_DOWN = (
 )
 _DATA = r"num_samples should be a positive|column|chat.template|dataset|is_conversational|example|train split|feature"
 _DATA_FRAMES = (
-    "_prepare_dataset",
-    "apply_chat_template",
-    "maybe_apply_chat_template",
-    "tokenize",
-    "tokenize_fn",
-    "torch_call",
-)
+    "_prepare_dataset", "apply_chat_template", "maybe_apply_chat_template", "tokenize", "tokenize_fn", "torch_call",
+)  # fmt: skip
+_LIBRARIES = r"/(trl|transformers|peft|accelerate|bitsandbytes|deepspeed)/"
 
 
 def classify(error: BaseException) -> TrainerError:
@@ -156,7 +155,7 @@ _MISSING = (
 def _missing(link: BaseException, _: BaseException) -> TrainerError | None:
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
     not_cached = _named(link, "LocalEntryNotFoundError") or re.search(_HUB_DOWN, str(link), re.I)
-    if _exactly(link, *_MISSING) or (offline and isinstance(link, OSError) and not_cached):
+    if type(link).__name__ in _MISSING or (offline and isinstance(link, OSError) and not_cached):
         return exits.ModelUnavailable(_say(link), NAME_CURE)
     if isinstance(link, ValueError) and re.search(r"unknown split|BuilderConfig .* not found", str(link), re.I):
         cure = "Check spec.dataset.datasetTrainSplit and spec.dataset.datasetConfig."
@@ -206,12 +205,18 @@ def _data(link: BaseException, error: BaseException) -> TrainerError | None:
 def _settings(link: BaseException, _: BaseException) -> TrainerError | None:
     """A library's refusal while models and trainer are built; the same exception inside a step is a defect."""
     frames = traceback.extract_tb(link.__traceback__)
-    library = any(re.search(r"/(trl|transformers|peft|accelerate|bitsandbytes)/", frame.filename) for frame in frames)
-    refusal = isinstance(link, ValueError | TypeError | NotImplementedError | ImportError)
+    library = any(re.search(_LIBRARIES, frame.filename) for frame in frames)
+    refusal = isinstance(link, ValueError | TypeError | NotImplementedError | ImportError) or _deepspeeds(link, frames)
     if refusal and library and not _in_step(frames):
         cures = (cure for words, cure in SETTINGS_CURES.items() if re.search(words, str(link)))
         return exits.UserError(_say(link), next(cures, SETTINGS_CURE))
     return None
+
+
+def _deepspeeds(link: BaseException, frames: traceback.StackSummary) -> bool:
+    """Its refusals are assertions too; and it compiles operations when they are asked for, if it can."""
+    asserts = isinstance(link, AssertionError) and any("/deepspeed/" in frame.filename for frame in frames[-1:])
+    return asserts or any("/op_builder/" in frame.filename for frame in frames)
 
 
 _RULES: tuple[Callable[[BaseException, BaseException], TrainerError | None], ...] = (
@@ -227,10 +232,6 @@ def _in_step(frames: traceback.StackSummary) -> bool:
 def _named(link: BaseException, *names: str) -> bool:
     """Whether the exception's class or one of its bases has one of these names."""
     return any(base.__name__ in names for base in type(link).__mro__)
-
-
-def _exactly(link: BaseException, *names: str) -> bool:
-    return type(link).__name__ in names
 
 
 def _module(link: BaseException) -> str:

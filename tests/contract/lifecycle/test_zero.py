@@ -56,9 +56,9 @@ def alone(new_run):
     return get
 
 
-def assert_alike(run, other, *weights):
+def assert_alike(run, other, *weights, within=2e-5):
     ours, theirs = ([float(loss) for loss in one.losses(LAST).values()] for one in (run, other))
-    assert ours == pytest.approx(theirs, abs=2e-5)
+    assert ours == pytest.approx(theirs, abs=within)
     for file in weights:
         sharded, whole = (load_file(one.output / file) for one in (run, other))
         assert {name: tensor.shape for name, tensor in sharded.items()} == {name: t.shape for name, t in whole.items()}
@@ -149,6 +149,27 @@ def test_zero_3_goes_on_from_a_given_adapter_in_bf16(new_zero_run, alone):
     losses = [float(loss) for loss in run.losses(LAST).values()]
     assert losses[0] == pytest.approx(0.6931, abs=1e-3), "policy and reference begin alike"
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
+def test_zero_3_trains_adapters_of_4_bit_weights(new_zero_run, alone):
+    """TRL has them in bf16, and so the gradients that two processes add up: the losses agree to three digits."""
+    fields = {"load_in_4bit": True, **LORA}
+    run = new_zero_run({"processesPerNode": 2}, **zero(3), **SHARED, **SMALL, **fields)
+    run.complete()
+    assert_alike(run, alone(**fields), within=5e-4)
+    start, end = (load_file(one.output / ADAPTER) for one in (alone(**fields), run))
+    assert {name: tensor.shape for name, tensor in end.items()} == {name: t.shape for name, t in start.items()}
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_cannot_be_compiled_is_the_users_error(new_zero_run, tmp_path):
+    """As in an image without a CUDA toolkit: here no program is found at all."""
+    environment = {"PATH": "", "TORCH_EXTENSIONS_DIR": str(tmp_path)}
+    run = new_zero_run({"processesPerNode": 2}, environment, **zero(2, offload_optimizer=CPU), **SHARED, **SMALL)
+    pod = run.start()
+    assert pod.wait() == 78, pod.output[-3000:]
+    assert "zero_force_ds_cpu_optimizer: false" in pod.message["cure"]
 
 
 def test_numbers_that_contradict_the_recipe_are_the_users_error(new_zero_run):

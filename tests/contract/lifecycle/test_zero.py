@@ -141,10 +141,11 @@ def test_one_process_has_zero_3_for_itself(new_zero_run, alone):
 
 def test_zero_3_goes_on_from_a_given_adapter_in_bf16(new_zero_run, alone):
     """Small parameters, whole ones among them, are gathered in one dtype; the copy of the adapter is the reference."""
-    given = {"adapterNameOrPath": str(alone(**LORA).output)}
+    first = alone({"merge": True}, **LORA)
+    given = {"adapterNameOrPath": str(first.output)}
     run = new_zero_run({"processesPerNode": 2, **given}, **zero(3), **SHARED, **SMALL, dtype="bfloat16", bf16=True)
     run.complete()
-    start, end = (load_file(folder / ADAPTER) for folder in (alone(**LORA).output, run.output))
+    start, end = (load_file(one.output / ADAPTER) for one in (first, run))
     assert {name: tensor.shape for name, tensor in end.items()} == {name: t.shape for name, t in start.items()}
     losses = [float(loss) for loss in run.losses(LAST).values()]
     assert losses[0] == pytest.approx(0.6931, abs=1e-3), "policy and reference begin alike"

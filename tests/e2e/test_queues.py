@@ -23,7 +23,8 @@ from tests.e2e.queues import (
     writes,
 )
 
-LONG = {"maxSteps": 600, "saveSteps": 1000}  # no checkpoint but the one of a stop
+# Longer than a status write takes to tell of it (write_seconds: 15) and a preemption to follow; no checkpoint but a stop's
+LONG = {"maxSteps": 1500, "saveSteps": 5000}
 SHARED = {"volume": {"persistentVolumeClaim": {"claimName": "output-shared"}}}
 
 

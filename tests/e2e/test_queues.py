@@ -23,7 +23,7 @@ from tests.e2e.queues import (
     writes,
 )
 
-# Longer than a status write takes to tell of it (write_seconds: 15) and a preemption to follow; no checkpoint but a stop's
+# Long enough to be preempted after a status write, one in 15 s, has told of it; no checkpoint but a stop's
 LONG = {"maxSteps": 1500, "saveSteps": 5000}
 SHARED = {"volume": {"persistentVolumeClaim": {"claimName": "output-shared"}}}
 

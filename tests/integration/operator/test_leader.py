@@ -30,6 +30,23 @@ async def test_a_leader_that_renews_stays_one(candidate: Callable[[str], Lease])
     holding.cancel()
 
 
+async def test_a_leader_whose_lease_was_deleted_makes_it_again(
+    candidate: Callable[[str], Lease], cluster: Cluster, namespace: str
+) -> None:
+    lease = candidate("one")
+    await lease.acquire()
+    holding = asyncio.create_task(lease.hold())
+    await asyncio.sleep(SECONDS / 2)
+    made = await cluster.get(LEASES, namespace, "lease")
+    assert made
+    await cluster.delete(LEASES, namespace, "lease", made["metadata"]["uid"])
+    await asyncio.sleep(SECONDS)
+    again = await cluster.get(LEASES, namespace, "lease")
+    assert again is not None
+    assert (again["spec"]["holderIdentity"], lease.held, holding.done()) == ("one", True, False)
+    holding.cancel()
+
+
 async def test_a_leader_that_slept_knows_that_it_may_have_a_successor_before_there_can_be_one(
     candidate: Callable[[str], Lease],
 ) -> None:

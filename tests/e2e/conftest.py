@@ -54,6 +54,8 @@ def operator(cluster: None, images: dict[str, str]) -> str:
         *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "150s"),
         *("--set", f"image.repository={repository},image.tag={tag}"),
         *("--set", "settings.max_attempts_without_progress=2"),  # of five the last would come after five minutes
+        # A tiny model's steps are told before they are over, on a fast machine too
+        *("--set", "settings.progress.report_seconds=1,settings.progress.write_seconds=2"),
         *("--set", f"trainer.image.repository={trainer_repository},trainer.image.tag={trainer_tag}"),
     )
     return OPERATOR_NAMESPACE
@@ -190,11 +192,17 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def apply(workspace: str) -> Iterator[Callable[..., Job]]:
-    """apply(name, **changes) -> Job; what was applied is deleted after the test."""
+def apply(workspace: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., Job]]:
+    """apply(name, **changes) -> Job; what was applied is deleted after the test.
+
+    A test that is tried again writes into another folder: in its own it would meet the output of the first time.
+    """
     made: list[Job] = []
+    tries = getattr(request.node, "execution_count", 1)
+    again = {"subPath": f"try-{tries}"} if tries > 1 else {}
 
     def _apply(name: str, **changes: Any) -> Job:
+        changes["output"] = again | changes.get("output", {})
         kubectl("apply", "-f", "-", namespace=workspace, stdin=manifest(name, **changes))
         made.append(Job(workspace, name))
         return made[-1]

@@ -59,11 +59,22 @@ class Kept(World):
         return await asyncio.to_thread(self.server.kubectl, f"-n={self.namespace}", *args, check=check)
 
     async def diff(self) -> str:
-        """What `kubectl diff` prints; empty when a sync would change nothing."""
-        done = await self.kubectl("diff", "-f", str(self.file), *self.how, check=False)
+        """What `kubectl diff` prints; empty when a sync would change nothing.
+
+        kubectl reads the object, then lets the server merge into it: of a write between the two it shows the status.
+        """
+        while True:
+            version = await self._version()
+            done = await self.kubectl("diff", "-f", str(self.file), *self.how, check=False)
+            if version == await self._version():
+                break
         assert done.returncode in (0, 1), done.stderr
         assert bool(done.returncode) == bool(done.stdout)
         return str(done.stdout)
+
+    async def _version(self) -> str:
+        job = await self.get(ALIGNMENT_JOBS, self.name)
+        return str(job["metadata"]["resourceVersion"])
 
     async def reaches(self, phase: str, run: int = 1) -> Object:
         """Wait for this phase of this run; then nothing is left to sync."""

@@ -34,7 +34,7 @@ def check_installed() -> None:
     if importlib.util.find_spec("deepspeed") is None:
         raise UserError(
             f"{_FIELD} is set, but this image has no DeepSpeed.",
-            cure="Build an image with the package `deepspeed` on top of the trainer's and name it in spec.image, or "
+            cure="Build the trainer image with `--build-arg TRAINER_EXTRAS=deepspeed` and name it in spec.image, or "
             "shard with spec.training.fsdp.",
         )
 

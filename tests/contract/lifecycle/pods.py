@@ -135,6 +135,15 @@ class Run:
         assert pod.wait() == 0, pod.output[-3000:]
         return pod
 
+    def stop_and_resume(self) -> None:
+        """SIGTERM after three steps; the next attempt goes on from there and completes."""
+        first = self.start()
+        self.wait_for_step(3, first)
+        first.terminate()
+        assert first.wait() == 75, first.output[-3000:]
+        second = self.complete()
+        assert second.message["resumedFromStep"] == first.message["step"] > 0
+
     def wait_for_step(self, step: int, pod: Pod, seconds: float = 400) -> None:
         """Until the heartbeat of the attempt that runs says so."""
         deadline = time.monotonic() + seconds

@@ -115,12 +115,7 @@ def test_zero_3_gives_the_losses_of_plain_data_parallelism(new_zero_run, new_run
 
 def test_zero_3_stopped_by_sigterm_resumes_to_the_same_weights(new_zero_run, alone):
     run = new_zero_run({"processesPerNode": 2}, **zero(3), **SHARED, **SMALL)
-    first = run.start()
-    run.wait_for_step(3, first)
-    first.terminate()
-    assert first.wait() == 75, first.output[-3000:]
-    second = run.complete()
-    assert second.message["resumedFromStep"] == first.message["step"] > 0
+    run.stop_and_resume()
     assert_alike(run, alone(), WHOLE)
 
 

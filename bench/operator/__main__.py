@@ -16,7 +16,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.train.measure import processor
-from dev.simulated.cluster import simulated_cluster
+from dev.cluster.binaries import provide
+from dev.cluster.layout import here
+from dev.cluster.tools import BY_NAME
+from dev.simulated.cluster import PROGRAMS, simulated_cluster
 
 from . import record, rows, table
 from .kubeflow import Kubeflow
@@ -43,6 +46,7 @@ def main() -> int:
         if given.keep:
             folder = given.keep.resolve()
             folder.mkdir(parents=True, exist_ok=True)
+        provide(here(), tuple(BY_NAME[name] for name in (*PROGRAMS, "kubectl")))
         cluster = stack.enter_context(
             simulated_cluster(folder, audit=True, pod_seconds=given.pod_seconds, message=RESULT.read_text())
         )
@@ -62,9 +66,10 @@ def measured(stage: Stage, sides: list[Side], given: argparse.Namespace) -> Iter
     session, commit, machine = record.session(), record.commit(), processor()
     plan = list(planned(sides, given))
     for step, (row, size, number, side) in enumerate(plan, start=1):
-        stage.last = step == len(plan)
+        stage.last, restarts = step == len(plan), side.restarts
         with running(side):
             figures = rows.ROWS[row](stage, side, size)
+        figures["restarts"] = side.restarts - restarts
         yield Entry(session, commit, machine, row, side.name, size, number, figures)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import subprocess
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import yaml
 
 from dev.cluster.binaries import provide
 from dev.cluster.layout import here
+from dev.cluster.modules import download
 from dev.cluster.tools import BY_NAME
 from dev.simulated.cluster import SimulatedCluster
 from dev.simulated.components import free_port
@@ -84,6 +84,7 @@ class Kubeflow:
     """Kubeflow Trainer with JobSet."""
 
     name = "Kubeflow Trainer + JobSet"
+    restarts = 0  # neither ends to be started again
     resource = "trainjobs"
     collection = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/{namespace}/trainjobs"
 
@@ -101,6 +102,10 @@ class Kubeflow:
     @property
     def processes(self) -> dict[str, Process]:
         return self._processes
+
+    def check(self) -> None:
+        for process in self._processes.values():
+            process.pid  # noqa: B018  raises when it has ended
 
     def prepare(self, cluster: SimulatedCluster) -> None:
         self._cluster = cluster
@@ -260,10 +265,8 @@ def _own_address() -> str:
 
 
 def _module(one: Controller) -> Path:
-    """The folder of its Go module, with its manifests."""
-    where = here().root / "dev" / "go" / BY_NAME[one.tool].module
-    command = ["go", "list", "-mod=readonly", "-m", "-f={{.Dir}}", one.package]
-    return Path(subprocess.run(command, cwd=where, check=True, capture_output=True, text=True).stdout.strip())
+    """The folder of its Go module, with its manifests; downloaded where only the built program is cached."""
+    return download(here(), BY_NAME[one.tool].module, one.package)[0]
 
 
 def _runtime() -> Json:

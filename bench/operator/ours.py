@@ -13,6 +13,8 @@ from dev.simulated.cluster import SimulatedCluster
 from dev.simulated.components import free_port
 from dev.simulated.processes import Process
 
+from .deployment import Deployment
+
 Json = dict[str, Any]
 NAMESPACE, ACCOUNT = "alignment-operator", "alignment-operator"
 START_SECONDS = 120.0
@@ -28,7 +30,7 @@ class Ours:
     def __init__(self, folder: Path, *, profile: Path | None = None) -> None:
         self._folder, self._profile = folder, profile
         self._health, self.progress_port = free_port(), free_port()
-        self._process: Process | None = None
+        self._deployment: Deployment | None = None
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -36,8 +38,20 @@ class Ours:
 
     @property
     def processes(self) -> dict[str, Process]:
-        assert self._process is not None
-        return {"operator": self._process}
+        return {"operator": self.deployment.process}
+
+    @property
+    def deployment(self) -> Deployment:
+        """There once it is prepared."""
+        assert self._deployment is not None
+        return self._deployment
+
+    @property
+    def restarts(self) -> int:
+        return self.deployment.restarts
+
+    def check(self) -> None:
+        self.deployment.check()
 
     def prepare(self, cluster: SimulatedCluster) -> None:
         cluster.apply(crd())
@@ -47,19 +61,19 @@ class Ours:
         argv = [sys.executable, *profiler, "-m", "alignment_operator", "run", f"--kubeconfig={kubeconfig}"]
         argv += [f"--namespace={NAMESPACE}", "--bind=127.0.0.1", f"--health-port={self._health}"]
         argv += [f"--progress-port={self.progress_port}", f"--progress-url=https://127.0.0.1:{self.progress_port}"]
-        self._process = Process("operator", argv, self._folder / "operator.log")
+        self._deployment = Deployment(Process("operator", argv, self._folder / "operator.log"))
 
     def start(self) -> None:
-        process = self.processes["operator"]
-        process.start()
+        self.deployment.start()
         deadline = time.monotonic() + START_SECONDS
         while not self._leads():
-            if time.monotonic() > deadline or not process.running:
-                raise RuntimeError(f"the operator does not lead: {process.tail()}")
+            self.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the operator does not lead: {self.deployment.process.tail()}")
             time.sleep(0.1)
 
     def stop(self) -> None:
-        self.processes["operator"].stop()
+        self.deployment.stop()
 
     def _leads(self) -> bool:
         try:

@@ -45,19 +45,19 @@ def progress(stage: Stage, side: Side, size: int) -> dict[str, Any]:
         written = calls.writes(stage.heard(side, meter.position))
         cpu = meter.controllers()
         stage.wait_quiet(side, FLUSH_SECONDS, 2 * FLUSH_SECONDS)
-        return _figures(done, len(written), cpu["operator"], _lost(stage, side, namespace, done)) | {
+        return _figures(done, len(written), cpu.get("operator"), _lost(stage, side, namespace, done)) | {
             "jobs": size,
             "rss_mib": usage.of(side.processes["operator"].pid).rss / MEBIBYTE,
         }
 
 
-def _figures(done: dict[str, Any], writes: int, cpu_seconds: float, lost: int) -> dict[str, Any]:
+def _figures(done: dict[str, Any], writes: int, cpu_seconds: float | None, lost: int) -> dict[str, Any]:
     return {
         "reports_per_second": done["reports"] / (WARM_UP_SECONDS + SECONDS),
         "codes": done["codes"],
         **{name: done[name] for name in ("p50_ms", "p99_ms", "max_ms")},
         "writes_per_second": writes / SECONDS,
-        "operator_cores": cpu_seconds / SECONDS,
+        "operator_cores": None if cpu_seconds is None else cpu_seconds / SECONDS,
         "newest_lost": lost,
     }
 

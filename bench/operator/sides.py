@@ -27,6 +27,15 @@ class Side(Protocol):
         """The controllers, by the names of tables."""
         ...
 
+    @property
+    def restarts(self) -> int:
+        """How often a controller has ended by itself, to be started again, and was."""
+        ...
+
+    def check(self) -> None:
+        """Raises ClusterError when a controller has ended for good."""
+        ...
+
     def prepare(self, cluster: SimulatedCluster) -> None:
         """Install once what the controllers need."""
         ...

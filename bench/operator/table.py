@@ -13,7 +13,7 @@ Figures = dict[str, Any]
 
 def _sum(name: str) -> Callable[[Figures], float | None]:
     """Of all controllers of a side."""
-    return lambda figures: sum(figures[name].values()) if name in figures else None
+    return lambda figures: sum(figures[name].values()) if figures.get(name) else None
 
 
 def _plain(name: str) -> Callable[[Figures], float | None]:
@@ -31,6 +31,7 @@ LINES: list[tuple[str, str, Callable[[Figures], float | None]]] = [  # what is t
     ("controllers' CPU a job, ms", ".1f", _sum("cpu_ms_per_job")),
     ("control plane's CPU a job, ms", ".0f", _sum("control_plane_cpu_ms_per_job")),
     ("API calls a job", ".2f", _plain("calls_per_job")),
+    ("controllers started again", ".0f", _plain("restarts")),
     ("peak RSS, MiB", ".0f", _sum("peak_rss_mib")),
     ("resident RSS, MiB", ".0f", _sum("rss_mib")),
     ("writes in an idle minute", ".0f", _plain("idle_writes")),
@@ -46,6 +47,7 @@ PROGRESS: list[tuple[str, str, Callable[[Figures], float | None]]] = [
     ("newest report lost, jobs", ".0f", _plain("newest_lost")),
     ("operator's cores", ".2f", _plain("operator_cores")),
     ("RSS, MiB", ".0f", _plain("rss_mib")),
+    ("operator started again", ".0f", _plain("restarts")),
 ]
 
 

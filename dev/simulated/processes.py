@@ -38,6 +38,11 @@ class Process:
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, and before its first start; negative: the number of the signal that ended it."""
+        return None if self._child is None else self._child.poll()
+
     def start(self) -> None:
         """Start it unless it runs; does not wait for what it serves."""
         if self.running:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from alignment_operator import handbook
 from alignment_operator.api import trl
 from alignment_operator.api.constants import API_VERSION, KIND
 from alignment_operator.api.rules.model import FOUR_BIT_FIELDS, LORA_FIELDS
@@ -56,13 +57,13 @@ def imported(recipe: Json, method: str | None = None) -> Imported:
     recipe = {key: value for key, value in recipe.items() if value is not None}
     method = method or guess_method(recipe)
     result = Imported({"model": {}, "dataset": {}, "training": {}, method: {}})
-    recipe = _renamed(recipe, result)
+    recipe = handbook.translated(_renamed(recipe, result), result.notes)
     _special(recipe, result, method)
     unknown = [key for key, value in recipe.items() if not _place(key, value, result, method)]
     if unknown:
         raise NotImported("\n".join(_unknown(key, method) for key in unknown))
     result.spec = {key: value for key, value in result.spec.items() if value or key in ("model", "dataset", method)}
-    result.spec["output"] = {"volume": {"persistentVolumeClaim": {"claimName": "models"}}}
+    result.put("output", "volume", {"persistentVolumeClaim": {"claimName": "models"}})
     result.notes.append("spec.output.volume: name your claim")
     return result
 
@@ -78,9 +79,12 @@ def guess_method(recipe: Json) -> str:
 
 
 def _renamed(recipe: Json, result: Imported) -> Json:
-    renamed = {}
+    renamed: Json = {}
     for key, value in recipe.items():
         name = RENAMED.get(key, key)
+        if name != key and (name in recipe or name in renamed):
+            result.notes.append(f"{key}: left out; the recipe has {name} too, which is its name today")
+            continue
         if name != key:
             result.notes.append(f"{key}: now {name}")
         renamed[name] = value
@@ -89,6 +93,17 @@ def _renamed(recipe: Json, result: Imported) -> Json:
 
 def _special(recipe: Json, result: Imported, method: str) -> None:
     """Fields whose value, not only whose name, has changed. Each is taken out of the recipe."""
+    _succeeded(recipe, result)
+    _upload(recipe, result)
+    if method == "dpo" and isinstance(recipe.get("loss_type"), str):
+        recipe["loss_type"] = [recipe["loss_type"]]
+    _lists(recipe)
+    _without_switch(recipe, result, LORA, "use_peft")
+    _without_switch(recipe, result, FOUR_BIT, "load_in_4bit")
+
+
+def _succeeded(recipe: Json, result: Imported) -> None:
+    """Fields that are values of another field today."""
     if "warmup_ratio" in recipe:
         # transformers 5: warmup_steps below 1 is a share of all steps
         recipe.setdefault("warmup_steps", recipe["warmup_ratio"])
@@ -101,19 +116,18 @@ def _special(recipe: Json, result: Imported, method: str) -> None:
         recipe["optim"] = "adafactor"
     if recipe.pop("use_flash_attention_2", False):
         recipe["attn_implementation"] = "flash_attention_2"
-    if isinstance(recipe.get("datasets"), dict):
-        recipe["datasets"] = _mixer(recipe["datasets"], recipe, result)
-    if "dataset_splits" in recipe:
-        _splits(recipe.pop("dataset_splits"), result)
-    if recipe.pop("push_to_hub", False):
-        repository = recipe.pop("hub_model_id", None) or "OWNER/NAME"
-        result.spec["push"] = {"repository": repository, "secretName": "hub-token"}
-        result.notes.append("push_to_hub: now output.push; name the Secret of your hub token (key token)")
-    if method == "dpo" and isinstance(recipe.get("loss_type"), str):
-        recipe["loss_type"] = [recipe["loss_type"]]
-    _lists(recipe)
-    _without_switch(recipe, result, LORA, "use_peft")
-    _without_switch(recipe, result, FOUR_BIT, "load_in_4bit")
+
+
+def _upload(recipe: Json, result: Imported) -> None:
+    """TRL completes a repository without owner with the owner of its token; nobody has logged in here."""
+    if not recipe.pop("push_to_hub", False):
+        return
+    repository = recipe.pop("hub_model_id", None) or "NAME"
+    if "/" not in repository:
+        repository = f"OWNER/{repository}"
+        result.notes.append("spec.output.push.repository: name its owner")
+    result.put("output", "push", {"repository": repository, "secretName": "hub-token"})
+    result.notes.append("push_to_hub: now output.push; name the Secret of your hub token (key token)")
 
 
 def _without_switch(recipe: Json, result: Imported, names: list[str], switch: str) -> None:
@@ -134,39 +148,12 @@ def _lists(recipe: Json) -> None:
         recipe["include_num_input_tokens_seen"] = "all" if recipe["include_num_input_tokens_seen"] else "no"
 
 
-def _mixer(mixer: Json, recipe: Json, result: Imported) -> list[Json] | None:
-    """alignment-handbook: {name: fraction}, or {datasets: [{id, config, split, columns, weight}], test_split_size}."""
-    if isinstance(mixer.get("datasets"), list):
-        if "test_split_size" in mixer:
-            recipe["test_split_size"] = mixer["test_split_size"]
-        return [_handbook_dataset(part) for part in mixer["datasets"]]
-    if len(mixer) == 1 and next(iter(mixer.values())) == 1.0:
-        recipe["dataset_name"] = next(iter(mixer))
-        recipe.pop("datasets")
-        return None
-    result.notes.append("dataset_mixer: its fractions were shares of each dataset, TRL's are shares of the mixture")
-    return [{"path": name, "fraction": share} for name, share in mixer.items()]
-
-
-def _handbook_dataset(part: Json) -> Json:
-    names = {"id": "path", "config": "name", "weight": "fraction"}
-    return {names.get(key, key): value for key, value in part.items()}
-
-
-def _splits(splits: list[str], result: Imported) -> None:
-    for split in splits:
-        key = "datasetTestSplit" if split.startswith("test") else "datasetTrainSplit"
-        result.put("dataset", key, split)
-
-
 def _place(name: str, value: Any, result: Imported, method: str) -> bool:
     """Put one field where it belongs, or note why it is left out; False if nobody knows it."""
     if name in GONE and not (name == "deepspeed" and str(value).lstrip().startswith("{")) and not _has(method, name):
         result.notes.append(f"{name}: left out; {GONE[name]}")
     elif name in trl.OPERATOR_OWNED:
-        result.notes.append(f"{name}: left out; the operator's: {trl.OPERATOR_OWNED[name]}")
-    elif name == "datasets" and value is None:
-        pass
+        result.notes.append(f"{name}: left out ({trl.OPERATOR_OWNED[name]})")
     else:
         section = _section(name, method)
         if section is None:
@@ -205,12 +192,8 @@ def _unknown(name: str, method: str) -> str:
 
 def manifest(name: str, result: Imported) -> Json:
     """Return the AlignmentJob."""
-    spec = dict(result.spec)
-    push = spec.pop("push", None)
-    if push:
-        spec["output"] = {**spec["output"], "push": push}
     order = [field.alias or key for key, field in Spec.model_fields.items()]
-    ordered = {key: spec[key] for key in order if key in spec}
+    ordered = {key: result.spec[key] for key in order if key in result.spec}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": ordered}
 
 

@@ -108,6 +108,48 @@ def test_a_mixture_of_the_handbook_becomes_trls() -> None:
     }
 
 
+HANDBOOK_MIXER = """
+model_name_or_path: a/model
+dataset_mixer: {a/one: 0.5, b/two: 0.5}
+dataset_splits: [train_prefs, train_gen, test_prefs]
+beta: 0.1
+"""
+
+
+def test_the_train_splits_of_a_mixer_are_those_of_its_datasets() -> None:
+    result = convert(HANDBOOK_MIXER, "dpo")
+    assert problems(manifest("mixed", result)) == []
+    assert [(part["path"], part["split"]) for part in result.spec["dataset"]["datasets"]] == [
+        ("a/one", "train_prefs"),
+        ("a/one", "train_gen"),
+        ("b/two", "train_prefs"),
+        ("b/two", "train_gen"),
+    ]
+    assert any(note.startswith("dataset_splits: test_prefs left out") for note in result.notes)
+
+
+def test_of_one_dataset_one_split_is_used_and_the_others_are_named() -> None:
+    result = convert(HANDBOOK_MIXER.replace("a/one: 0.5, b/two: 0.5", "a/one: 1.0"), "dpo")
+    assert result.spec["dataset"] == {
+        "datasetName": "a/one",
+        "datasetTrainSplit": "train_prefs",
+        "datasetTestSplit": "test_prefs",
+    }
+    assert any(note.startswith("dataset_splits: train_gen left out") for note in result.notes)
+
+
+def test_of_an_old_and_a_new_name_the_new_one_counts_and_the_old_one_is_named() -> None:
+    result = convert("model_name_or_path: a\ndataset_name: b\nmax_length: 512\nmax_seq_length: 1024", "sft")
+    assert result.spec["sft"] == {"maxLength": 512}
+    assert any(note.startswith("max_seq_length: left out") for note in result.notes)
+
+
+def test_a_repository_without_owner_gets_a_place_for_one() -> None:
+    result = convert("model_name_or_path: a\ndataset_name: b\npush_to_hub: true\nhub_model_id: zephyr", "dpo")
+    assert result.spec["output"]["push"]["repository"] == "OWNER/zephyr"
+    assert "spec.output.push.repository: name its owner" in result.notes
+
+
 def test_lora_settings_without_peft_are_left_out_and_named() -> None:
     result = convert(HANDBOOK_SFT)
     assert "loraR" not in result.spec["model"]

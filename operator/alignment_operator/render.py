@@ -5,6 +5,7 @@ The manifest is read as kubectl reads it and judged by the API server's own sche
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +15,54 @@ from alignment_operator import allowlists, jobs, networkpolicy, recipe
 from alignment_operator.api.alignmentjob import AlignmentJob
 from alignment_operator.api.validation import defaulted, problems
 from alignment_operator.manifest import ManifestProblem, read
+from alignment_operator.observed import project_upstream
 from alignment_operator.problems import SpecProblem
 from alignment_operator.settings import Settings, SettingsProblem, load
+from alignment_operator.views import UpstreamView
+
+Json = dict[str, Any]
 
 # The operator puts its certificate authority here; offline there is none.
 CA_PLACEHOLDER = "# the operator's certificate authority\n"
+FIRST_RUN = 1
 
 
 class Refused(Exception):
     """A manifest that the API server would refuse; the message is what it would say, one problem a line."""
 
 
-def objects(manifest: dict[str, Any], settings: Settings, run: int = 1) -> list[dict[str, Any]]:
-    """Return the ConfigMap, Service (with several nodes), NetworkPolicy (if set) and Job of a run. Raises Refused."""
+def objects(manifest: Json, settings: Settings, beside: Sequence[Json] = ()) -> list[Json]:
+    """Return the ConfigMap, Service (with several nodes), NetworkPolicy (if set) and Job of the first run.
+
+    `beside`: other manifests, one of which may be the job that `spec.model.fromJob` names. Raises Refused.
+    """
     job = accepted(manifest)
     if forbidden := allowlists.problem(job.spec, settings):
         raise Refused(str(forbidden))
-    made = _recipe(job, settings, run)
     try:
+        upstream = _upstream(job, beside, settings)
+        made = recipe.build(job, FIRST_RUN, settings, upstream)
         children = [
-            jobs.config_map(job, made, run, settings, CA_PLACEHOLDER),
-            jobs.service(job, run, settings),
-            networkpolicy.network_policy(job, run, settings),
-            jobs.job(job, made, run, settings),
+            jobs.config_map(job, made, FIRST_RUN, settings, CA_PLACEHOLDER),
+            jobs.service(job, FIRST_RUN, settings),
+            networkpolicy.network_policy(job, FIRST_RUN, settings),
+            jobs.job(job, made, FIRST_RUN, settings, upstream),
         ]
     except SpecProblem as problem:
         raise Refused(str(problem)) from problem
     return [child for child in children if child]
 
 
-def recipe_text(manifest: dict[str, Any], settings: Settings) -> str:
+def recipe_text(manifest: Json, settings: Settings, beside: Sequence[Json] = ()) -> str:
     """Return recipe.yaml, as `trl METHOD --config` takes it. Raises Refused."""
-    return _recipe(accepted(manifest), settings, 1).recipe_yaml
+    job = accepted(manifest)
+    try:
+        return recipe.build(job, FIRST_RUN, settings, _upstream(job, beside, settings)).recipe_yaml
+    except SpecProblem as problem:
+        raise Refused(str(problem)) from problem
 
 
-def accepted(manifest: dict[str, Any]) -> AlignmentJob:
+def accepted(manifest: Json) -> AlignmentJob:
     """Return the manifest as a job. Raises Refused with every problem."""
     found = problems(manifest)
     if found:
@@ -58,20 +72,32 @@ def accepted(manifest: dict[str, Any]) -> AlignmentJob:
     return AlignmentJob.model_validate(defaulted(manifest))
 
 
-def _recipe(job: AlignmentJob, settings: Settings, run: int) -> recipe.Recipe:
-    try:
-        # Offline there is no other job to look at: `fromJob` cannot be rendered, and the problem says so.
-        return recipe.build(job, run, settings, upstream=None)
-    except SpecProblem as problem:
-        raise Refused(str(problem)) from problem
+def _upstream(job: AlignmentJob, beside: Sequence[Json], settings: Settings) -> UpstreamView | None:
+    """The job that `fromJob` names, as its first run will leave it. Raises SpecProblem when it is not beside."""
+    name = job.spec.model.from_job
+    if name is None:
+        return None
+    for manifest in beside:
+        first = accepted(manifest)
+        if (first.metadata.namespace, first.metadata.name) == (job.metadata.namespace, name):
+            others = [other for other in beside if other is not manifest]  # two that name each other come to an end
+            path = recipe.build(first, FIRST_RUN, settings, _upstream(first, others, settings)).output_path
+            status = {"conditions": [{"type": "Complete", "status": "True"}], "run": FIRST_RUN, "outputPath": path}
+            return project_upstream(name, {"spec": first.to_object()["spec"], "status": status})
+    raise SpecProblem(
+        "spec.model.fromJob",
+        f"What AlignmentJob {name} leaves cannot be known without it: render both in one call, with -f for each.",
+    )
 
 
 def main(argv: list[str]) -> int:
     """Print the manifests, or recipe.yaml alone; the exit code is 1 if a manifest is refused."""
     parser = argparse.ArgumentParser("alignment_operator render", description=__doc__)
-    parser.add_argument("-f", "--filename", required=True, help="manifest; - reads standard input")
+    files = "manifests; may be repeated, and - reads standard input"
+    parser.add_argument("-f", "--filename", required=True, action="append", metavar="FILE", help=files)
     parser.add_argument("--recipe", action="store_true", help="print recipe.yaml alone")
-    parser.add_argument("--settings", help="the operator's settings file, for its defaults of image, cache, ...")
+    settings = "the settings.yaml in the operator's ConfigMap, for its image, cache, allow-lists; default: none of them"
+    parser.add_argument("--settings", metavar="FILE", help=settings)
     options = parser.parse_args(argv)
     try:
         print(_rendered(options.filename, options.recipe, load(options.settings)), end="")
@@ -81,15 +107,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _rendered(filename: str, recipe_only: bool, settings: Settings) -> str:
-    text = sys.stdin.read() if filename == "-" else Path(filename).read_text()
-    manifests = read(text)
-    if not manifests:
-        raise ManifestProblem(f"{filename} holds no manifest")
+def _rendered(filenames: list[str], recipe_only: bool, settings: Settings) -> str:
+    manifests = [manifest for filename in filenames for manifest in _manifests(filename)]
     if recipe_only:
-        return "---\n".join(recipe_text(manifest, settings) for manifest in manifests)
-    made = [child for manifest in manifests for child in objects(manifest, settings)]
+        return "---\n".join(recipe_text(manifest, settings, manifests) for manifest in manifests)
+    made = [child for manifest in manifests for child in objects(manifest, settings, manifests)]
     return yaml.dump_all(made, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _manifests(filename: str) -> list[Json]:
+    found = read(sys.stdin.read() if filename == "-" else Path(filename).read_text())
+    if not found:
+        raise ManifestProblem(f"{filename} holds no manifest")
+    return found
 
 
 class _Dumper(yaml.SafeDumper):

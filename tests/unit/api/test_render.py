@@ -63,7 +63,8 @@ def test_the_recipe_alone_holds_what_the_user_wrote_in_trls_words(
         ("  dpo: {beta: 0.1, maxLength: -1}\n", "", "spec.dpo: Required value: set exactly one of dpo"),
         ("name: demo, ", "", "metadata.name: Required value"),
         ("kind: AlignmentJob", "kind: Job", "kind: Invalid value"),
-        ("modelNameOrPath: tiny", "fromJob: first", "spec.model.fromJob"),
+        ("modelNameOrPath: tiny", "fromJob: first", "spec.model.fromJob: What AlignmentJob first leaves"),
+        ("modelNameOrPath: tiny", "fromJob: demo", "spec.model.fromJob: What AlignmentJob demo leaves"),
         ("nodes: 2", "nodes: 2\n  nodes: 3", 'key "nodes" already set'),
         ("spec:", "spec: [", "not YAML"),
     ],
@@ -82,3 +83,22 @@ def test_a_refused_manifest_exits_1_with_the_path_and_the_cure(
 def test_a_missing_file_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-f", "no-such-file.yaml"]) == 1
     assert "no-such-file.yaml" in capsys.readouterr().err
+
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def test_a_job_that_starts_from_another_is_rendered_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(EXAMPLES / f"{name}.yaml") for name in ("smollm2-dpo-after-sft", "smollm2-sft")]
+    assert main(["-f", files[0], "-f", files[1]]) == 0
+    children = {child["metadata"]["name"]: child for child in yaml.safe_load_all(capsys.readouterr().out)}
+    (mount,) = [
+        mount
+        for mount in children["smollm2-dpo-after-sft-r1"]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        if mount["mountPath"] == "/from-job"
+    ]
+    assert mount["readOnly"]
+
+    assert main(["--recipe", "-f", files[0], "-f", files[1]]) == 0
+    dpo, sft = yaml.safe_load_all(capsys.readouterr().out)
+    assert dpo["model_name_or_path"] == sft["model_name_or_path"] == "/cache/smollm2-135m-instruct"

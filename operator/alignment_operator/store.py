@@ -6,11 +6,12 @@ is made on a view that is older than what we did ourselves.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
 from .api.constants import JOB_LABEL
+from .followers import Followers, from_job
 from .jobs import child_name
 from .observed import (
     JobEvent,
@@ -24,66 +25,13 @@ from .observed import (
     project_upstream,
 )
 from .resources import ALIGNMENT_JOBS, EVENTS, JOBS, PODS, WORKLOADS, Resource
+from .table import Key as Key
+from .table import Table
 from .views import Kueue, WorkloadView
 from .workloads import alignment_job_of, project_workload
 
 Object = dict[str, Any]
-V = TypeVar("V")
 MAX_EVENTS = 2000  # FailedCreate events remembered in all; the API server forgets them after an hour
-
-
-class Key(NamedTuple):
-    """Namespace and name of an AlignmentJob."""
-
-    namespace: str
-    name: str
-
-
-@dataclass(slots=True)
-class Table(Generic[V]):
-    """Objects of one kind by (namespace, name), each with its resourceVersion and the AlignmentJob it belongs to."""
-
-    rows: dict[Key, tuple[int, Key, V]] = field(default_factory=dict)
-    gone: OrderedDict[Key, int] = field(default_factory=OrderedDict)  # resourceVersion at which a name was last deleted
-    by_owner: defaultdict[Key, set[Key]] = field(default_factory=lambda: defaultdict(set))
-
-    def is_news(self, key: Key, version: int) -> bool:
-        """Whether nothing as new is known of the object."""
-        old = self.rows.get(key)
-        return (old is None or old[0] < version) and self.gone.get(key, 0) < version
-
-    def put(self, key: Key, version: int, owner: Key, value: V) -> bool:
-        """Keep the value unless ours is as new; True when it differs from what was there."""
-        if not self.is_news(key, version):
-            return False
-        old = self.rows.get(key)
-        self.rows[key] = (version, owner, value)
-        self.by_owner[owner].add(key)
-        return old is None or old[2] != value
-
-    def drop(self, key: Key, version: int) -> Key | None:
-        """Forget an object that was deleted at that version; returns its owner, or None when we knew a newer one."""
-        self.gone[key] = max(version, self.gone.pop(key, 0))
-        while len(self.gone) > 10_000:
-            self.gone.popitem(last=False)
-        old = self.rows.get(key)
-        if old is None or old[0] > version:
-            return None
-        del self.rows[key]
-        siblings = self.by_owner[old[1]]
-        siblings.discard(key)
-        if not siblings:
-            del self.by_owner[old[1]]
-        return old[1]
-
-    def get(self, key: Key) -> V | None:
-        row = self.rows.get(key)
-        return row[2] if row else None
-
-    def of(self, owner: Key) -> Iterator[V]:
-        """The objects that belong to an AlignmentJob."""
-        for key in self.by_owner.get(owner, ()):
-            yield self.rows[key][2]
 
 
 class Store:
@@ -96,7 +44,7 @@ class Store:
         self._workloads: Table[WorkloadView] = Table()
         self._kueue: dict[str | None, Kueue] = {}
         self._events: OrderedDict[tuple[Key, str], JobEvent] = OrderedDict()
-        self._followers: defaultdict[Key, set[Key]] = defaultdict(set)  # AlignmentJob -> those whose fromJob names it
+        self._followers = Followers()
         self._gone: defaultdict[Key, dict[str, PodView]] = defaultdict(dict)  # deleted, their GPU time not counted yet
         self._projections: dict[Resource, tuple[Table[Any], Callable[[Object], Any]]] = {
             ALIGNMENT_JOBS: (self._jobs, _trimmed),
@@ -126,7 +74,7 @@ class Store:
         changed = table.put(key, version, owner, value)
         if resource is not ALIGNMENT_JOBS:
             return [owner] if changed else []
-        self._follow(key, before, value)
+        self._followers.follow(key, before, value)
         return [] if _same(before, value) else [owner, *self._dependents(owner)]
 
     def drop(self, resource: Resource, obj: Object) -> list[Key]:
@@ -142,7 +90,7 @@ class Store:
             self._remember(owner, project_pod(obj))
         elif resource is ALIGNMENT_JOBS:
             self._gone.pop(owner, None)
-            self._follow(owner, before, None)
+            self._followers.follow(owner, before, None)
         return [owner, *self._dependents(owner)]
 
     def prune(self, resource: Resource, namespace: str | None, listed: set[Key], version: int) -> list[Key]:
@@ -158,7 +106,7 @@ class Store:
                 self._remember(table.rows[key][1], table.rows[key][2])
         elif resource is ALIGNMENT_JOBS:
             for key in missing:
-                self._follow(key, table.get(key), None)
+                self._followers.follow(key, table.get(key), None)
         return [owner for key in missing if (owner := table.drop(key, version))]
 
     def found_kueue(self, namespace: str | None, kueue: Kueue) -> list[Key]:
@@ -234,24 +182,13 @@ class Store:
         return next((w for w in self._workloads.of(key) if child and w.job_uid == child.uid), None)
 
     def _upstream(self, key: Key) -> UpstreamView | None:
-        name = _from_job(self._jobs.get(key) or {})
+        name = from_job(self._jobs.get(key))
         return project_upstream(name, self._jobs.get(Key(key.namespace, name))) if name else None
 
     def _dependents(self, owner: Key) -> list[Key]:
         """The AlignmentJobs that wait for the output of this one."""
-        waiting = ((key, self._jobs.get(key)) for key in self._followers.get(owner, ()))
+        waiting = ((key, self._jobs.get(key)) for key in self._followers.of(owner))
         return [key for key, job in waiting if job and not job.get("status", {}).get("jobName")]
-
-    def _follow(self, key: Key, before: Object | None, after: Object | None) -> None:
-        """Remember which AlignmentJob this one waits for; looking through all of them at each event would not do."""
-        old, new = _from_job(before or {}), _from_job(after or {})
-        if old and old != new:
-            followed = self._followers[Key(key.namespace, old)]
-            followed.discard(key)
-            if not followed:
-                del self._followers[Key(key.namespace, old)]
-        if new:
-            self._followers[Key(key.namespace, new)].add(key)
 
     def _put_event(self, event: JobEvent) -> list[Key]:
         job = Key(event.namespace, event.job_name)
@@ -279,11 +216,6 @@ def _owner(resource: Resource, obj: Object) -> Key | None:
         return Key(obj["metadata"]["namespace"], parent) if parent else None
     name = (obj["metadata"].get("labels") or {}).get(JOB_LABEL)
     return Key(obj["metadata"]["namespace"], name) if name else None
-
-
-def _from_job(obj: Object) -> str:
-    name: str = obj.get("spec", {}).get("model", {}).get("fromJob", "")
-    return name
 
 
 def _trimmed(obj: Object) -> Object:

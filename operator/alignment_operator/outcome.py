@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from .views import Condition, JobView, Observed, PodView
 
 # The Job's end and its last pod's end are two watch events in any order; a final status waits so long for both.
 PODS_FOLLOW = timedelta(seconds=20)
+TRY_AGAIN = "To try again, change spec.rerun."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a run. `said`: the trainer's termination message, if it left one. `failure`: None on success."""
+    """The end of a run; `message` is the condition's, of a failure with its cure.
+
+    `said`: the trainer's termination message, if it left one. `failure`: None on success.
+    """
 
     time: datetime | None
     reason: str
@@ -130,7 +134,10 @@ def _failure(job: JobView, observed: Observed, condition: Condition, now: dateti
 
 
 def _failed(condition: Condition, failure: Failure, said: Mapping[str, Any] | None = None) -> Outcome:
-    return Outcome(condition.time, failure.kind.name, failure.message, said, failure)
+    """A run that failed is final: whatever cures it takes effect in the next one, and the condition says so too."""
+    if "spec.rerun" not in failure.cure:
+        failure = replace(failure, cure=f"{_closed(failure.cure)} {TRY_AGAIN}")
+    return Outcome(condition.time, failure.kind.name, f"{_closed(failure.message)} {failure.cure}", said, failure)
 
 
 def culprit(pods: tuple[PodView, ...], reason: str = "") -> PodView | None:

@@ -18,7 +18,8 @@ from .exits import TrainerError
 MEMORY_CURE = (
     "In the order of what they cost: spec.training.gradientCheckpointing: true; halve "
     "spec.training.perDeviceTrainBatchSize and double spec.training.gradientAccumulationSteps; "
-    "spec.dpo.precomputeRefLogProbs: true; a lower maxLength; spec.model.usePeft; spec.model.loadIn4bit."
+    "spec.referenceModel.strategy: Precomputed (DPO and KTO); a lower maxLength; spec.model.usePeft; "
+    "spec.model.loadIn4bit."
 )
 STORAGE_CURE = (
     "Give spec.output.volume (or spec.cache.volume) more space and check that the pod's user may write to it."

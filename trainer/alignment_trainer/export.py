@@ -27,12 +27,15 @@ _OURS = [
     f"{trackers.FOLDER}/*",
     "training_args.bin",
 ]
-_TOKEN_CURE = (
-    "The model is complete in status.outputPath. Give spec.output.push.secretName a token that may write there, delete "
-    "the job and apply it again: it goes on with the upload. Another spec.output.push.repository makes it a new run."
+_GO_ON = (
+    "Then delete the job and apply it again: the model is complete, and it goes on with the upload. "
+    "Another repository, or another spec.rerun, trains anew."
 )
-_XET_CURE = "This hub has no Xet storage: set the environment variable HF_HUB_DISABLE_XET to 1 in spec.podTemplate."
-_OFFLINE_CURE = "HF_HUB_OFFLINE is set: set it to 0 in spec.podTemplate, or remove spec.output.push."
+_TOKEN_CURE = f"Give spec.output.push.secretName a token that may write there. {_GO_ON}"
+_XET_CURE = (
+    f"This hub has no Xet storage: set the environment variable HF_HUB_DISABLE_XET to 1 in spec.podTemplate. {_GO_ON}"
+)
+_OFFLINE_CURE = f"HF_HUB_OFFLINE is set: set it to 0 in spec.podTemplate. {_GO_ON}"
 _DOWN_CURE = "The hub or the network is down: the upload, and it alone, is tried again."
 
 

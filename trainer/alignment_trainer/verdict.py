@@ -15,8 +15,8 @@ _INNOCENT = (exits.EX_OK, exits.EX_TEMPFAIL, exits.SIGTERM)
 _SIGNAL_CURES = {
     exits.SIGSEGV: "See the stack in the log; if it comes again on another node, the image's libraries are at fault.",
     exits.SIGABRT: "See the log for the library that gave up (often NCCL or the GPU's driver).",
-    128
-    + signal.SIGBUS: "Often /dev/shm or the disk is full: raise spec.resources memory or lower dataloaderNumWorkers.",
+    128 + signal.SIGBUS: "Often /dev/shm or the disk is full: raise spec.resources.limits.memory, or lower "
+    "spec.training.dataloaderNumWorkers.",
     exits.SIGKILL: "Something outside killed the process; if memory was short, raise spec.resources.limits.memory.",
 }
 
@@ -62,7 +62,7 @@ def _failure(worker: Worker, out_of_memory: bool) -> dict[str, Any]:
             "class": "HostOutOfMemory",
             "exitCode": code,
             "message": "The kernel killed the process: the container's memory limit was reached.",
-            "cure": "Raise spec.resources.limits.memory, or lower training.perDeviceTrainBatchSize.",
+            "cure": "Raise spec.resources.limits.memory, or lower spec.training.perDeviceTrainBatchSize.",
         }
     message = said.get("message") or _unexplained(worker.local_rank, code)
     cure = said.get("cure") or _SIGNAL_CURES.get(code) or "See the log of this attempt in the output folder."

@@ -77,7 +77,18 @@ def test_the_first_of_two_culprits_is_told() -> None:
 def test_the_trainers_words_and_cure_are_the_users() -> None:
     words = {"class": "DataError", "message": "Column `chosen` is missing.", "cure": "Rename it in spec.dataset."}
     failure = ended(Job().failed("PodFailurePolicy"), failed_with(65, said("Failed", 65, **words))).status["failure"]
-    assert (failure["message"], failure["cure"]) == ("Column `chosen` is missing.", "Rename it in spec.dataset.")
+    assert failure["message"] == "Column `chosen` is missing."
+    assert failure["cure"] == "Rename it in spec.dataset. To try again, change spec.rerun."
+
+
+@pytest.mark.parametrize("cure", ["Rename it in spec.dataset.", "Rename it in spec.dataset", "Change spec.rerun."])
+def test_a_failed_run_says_what_to_do_in_its_condition_and_names_the_next_run_once(cure: str) -> None:
+    pod = failed_with(65, said("Failed", 65, **{"class": "DataError", "message": "A column is missing", "cure": cure}))
+    result = ended(Job().failed("PodFailurePolicy"), pod)
+    failure, message = result.status["failure"], condition(result, "Failed")["message"]
+    assert message == f"A column is missing. {failure['cure']}"
+    assert message.count("spec.rerun") == 1
+    assert ".." not in message
 
 
 def test_what_follows_another_programs_words_begins_a_new_sentence() -> None:

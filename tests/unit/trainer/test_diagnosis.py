@@ -176,7 +176,7 @@ def test_memory_cures_are_fields_in_the_order_of_their_cost():
     fields = [
         "gradientCheckpointing",
         "perDeviceTrainBatchSize",
-        "precomputeRefLogProbs",
+        "referenceModel.strategy",
         "maxLength",
         "usePeft",
         "loadIn4bit",

@@ -2,7 +2,7 @@
 
 DPO, KTO, SFT and reward drop rows whose completion `max_length` cuts off, without a word: they are counted. ORPO and
 CPO keep them, and the mean over no token is a NaN loss: they are dropped too. Stock `train_sampling_strategy:
-group_by_length` looks for `input_ids`, which preference datasets do not have, and dies.
+group_by_length` looks for `input_ids`, which preference datasets do not have, and dies. KTO: unpairing.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .exits import DataError
 from .fast import optimized_for
 from .precompute import PrecomputesReference
 from .resuming import ResumesAdapter
+from .unpairing import MixesUnpairedRows
 
 
 class CountsRows:
@@ -135,5 +136,6 @@ def extend(trainer_class: type) -> type:
     """TRL's trainer class with these additions, under its own name (TRL writes it into the model card)."""
     rows = CountsRows if hasattr(trainer_class, "_prepare_dataset") else DropsLostCompletions
     reference: tuple[type, ...] = (PrecomputesReference,) if hasattr(trainer_class, "_precompute_ref_logps") else ()
-    additions = (*reference, rows, GroupsPairsByLength, ResumesAdapter, optimized_for(trainer_class))
+    order: tuple[type, ...] = (MixesUnpairedRows,) if trainer_class.__name__ == "KTOTrainer" else ()
+    additions = (*reference, rows, *order, GroupsPairsByLength, ResumesAdapter, optimized_for(trainer_class))
     return type(trainer_class.__name__, (*additions, trainer_class), {"__module__": __name__})

@@ -21,7 +21,7 @@ from .api.constants import (
     RESERVED_MOUNT_PATTERN,
     RESERVED_VOLUME_PREFIX,
 )
-from .api.podtemplate import PodTemplate
+from .api.podtemplate import RESERVED_CONTAINER_FIELDS, RESERVED_POD_FIELDS, PodTemplate
 from .problems import SpecProblem
 
 Json = dict[str, Any]
@@ -43,24 +43,7 @@ MERGE_KEYS = {
 }
 UNIONS = {"tolerations", "envFrom"}
 
-RESERVED_POD = {
-    "restartPolicy": "the Job's retries decide; see spec.backoffLimit",
-    "activeDeadlineSeconds": "use spec.activeDeadlineSeconds",
-    "terminationGracePeriodSeconds": "use spec.terminationGracePeriodSeconds",
-    "priorityClassName": "use spec.priorityClassName",
-    "automountServiceAccountToken": "training pods hold no API credentials",
-    "hostname": "the pods of a run find each other by it",
-    "subdomain": "the pods of a run find each other by it",
-    "hostPID": "a trainer sees its own processes only",
-    "shareProcessNamespace": "the trainer's launcher must be process 1 of its container",
-    "ephemeralContainers": "they belong to running pods; use kubectl debug",
-}
 TRAINER_FIELDS = ("name", "env", "envFrom", "volumeMounts")
-TRAINER_OWN = {
-    "image": "use spec.image",
-    "imagePullPolicy": "use spec.imagePullPolicy",
-    "resources": "use spec.resources and spec.gpusPerNode",
-}
 RESERVED_LABELS = (*RESERVED_LABEL_PREFIXES, MANAGED_BY_LABEL)
 PATH = "spec.podTemplate"
 
@@ -118,7 +101,7 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
 
 
 def _check_pod(spec: Mapping[str, Any]) -> None:
-    for name, instead in RESERVED_POD.items():
+    for name, instead in RESERVED_POD_FIELDS.items():
         if name in spec:
             raise SpecProblem(f"{PATH}.spec.{name}", f"It is reserved ({instead}); remove it.")
     for i, volume in enumerate(_items(spec, "volumes")):
@@ -145,7 +128,7 @@ def _check_container(path: str, container: Mapping[str, Any]) -> None:
         )
     for name in container:
         if name not in TRAINER_FIELDS:
-            instead = TRAINER_OWN.get(name, "only env, envFrom and volumeMounts can be set here")
+            instead = RESERVED_CONTAINER_FIELDS.get(name, "only env, envFrom and volumeMounts can be set here")
             raise SpecProblem(f"{path}.{name}", f"It is reserved ({instead}); remove it.")
     for i, variable in enumerate(_items(container, "env")):
         if _is_reserved(variable.get("name", "")):

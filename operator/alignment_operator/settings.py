@@ -228,8 +228,8 @@ class Settings:
     image_pull_seconds: float = 0.0
     """Grace before a failed image pull is reported; the kubelet has tried before it says so."""
 
-    run_history: int = 10
-    """Entries kept in `status.runs`."""
+    run_history: Annotated[int, Field(ge=1, le=10)] = 10
+    """Entries kept in `status.runs`, whose schema has room for ten."""
 
     max_attempts_without_progress: int = 5
     """So many attempts in a row without a new checkpoint, none ended by SIGTERM, end with NoProgress."""

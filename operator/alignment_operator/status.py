@@ -28,7 +28,6 @@ from .views import Observed
 if TYPE_CHECKING:
     from .runs import Decision
 
-HISTORY_LIMIT = 10  # the schema's bound of status.runs
 ENDS = (ConditionType.COMPLETE, ConditionType.FAILED)
 
 
@@ -149,7 +148,7 @@ def _new_run(job: AlignmentJob, decision: Decision, spent: dict[str, Any] | None
     return {
         "run": decision.run,
         "rerun": decision.rerun,
-        "runs": _history(job, decision, spent or {}, min(settings.run_history, HISTORY_LIMIT)),
+        "runs": _history(job, decision, spent or {}, settings.run_history),
         "usage": usage.of_next_run(spent),
         "jobName": child_name(job.metadata.name, decision.run),
         "outputPath": decision.output_path,

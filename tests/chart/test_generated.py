@@ -12,7 +12,7 @@ from tests.chart.conftest import CHART
 
 def test_schema_and_readme_are_those_of_values_yaml() -> None:
     stale = [path.name for path, text in generator.generated(CHART).items() if path.read_text() != text]
-    assert not stale, "run `make chart-generate`"
+    assert not stale, "run `make generate`"
 
 
 def test_every_object_of_the_schema_that_the_chart_defines_is_closed() -> None:

@@ -1,11 +1,7 @@
 """Cases of rules/placement.py."""
 
-from alignment_operator.api.rules.placement import (
-    PASSING,
-    READ_ONLY,
-    RESERVED_CONTAINER_FIELDS,
-    RESERVED_POD_FIELDS,
-)
+from alignment_operator.api.podtemplate import RESERVED_CONTAINER_FIELDS, RESERVED_POD_FIELDS
+from alignment_operator.api.rules.placement import PASSING, READ_ONLY
 from tests.rule_cases.case import LORA, Case, Json, container, model
 
 _POD_VALUES: Json = {

@@ -15,6 +15,38 @@ Opaque = dict[str, Any]
 Open = ConfigDict(populate_by_name=True, extra="allow", protected_namespaces=())
 
 
+# Reserved field of a pod -> what decides it instead. The rules refuse these, the overlay does again, and this is where
+# `kubectl explain` has its words from.
+RESERVED_POD_FIELDS = {
+    "restartPolicy": "failed pods are replaced by the Job: it is always Never",
+    "activeDeadlineSeconds": "set spec.activeDeadlineSeconds",
+    "terminationGracePeriodSeconds": "set spec.terminationGracePeriodSeconds",
+    "priorityClassName": "set spec.priorityClassName",
+    "automountServiceAccountToken": "pods of a job hold no API credentials",
+    "hostname": "an Indexed Job names its pods",
+    "subdomain": "pods find each other by the Service of the run",
+    "hostPID": "a trainer may not see the node's processes",
+    "shareProcessNamespace": "the trainer must be the container's first process",
+    "ephemeralContainers": "use kubectl debug",
+}
+# The same of the container `trainer`
+RESERVED_CONTAINER_FIELDS = {
+    "image": "set spec.image",
+    "imagePullPolicy": "set spec.imagePullPolicy",
+    "command": "the operator starts the trainer",
+    "args": "the recipe is made from the spec",
+    "resources": "set spec.resources and spec.gpusPerNode",
+    "securityContext": "trainers always run restricted",
+    "workingDir": "the trainer's folder is spec.output",
+    "lifecycle": "the trainer handles its own end",
+    "livenessProbe": "set spec.hangTimeoutSeconds",
+    "readinessProbe": "a trainer serves nothing",
+    "startupProbe": "set spec.hangTimeoutSeconds",
+    "terminationMessagePath": "the result is read from it",
+    "terminationMessagePolicy": "the result is read from it",
+}
+
+
 class Named(Section):
     """An item of a list that merges by name."""
 
@@ -30,8 +62,16 @@ class VolumeMount(Section):
     mount_path: Path | None = Field(None, alias="mountPath", description="Folder in the container.")
 
 
-def _reserved(cure: str) -> Any:
-    return Field(None, description=f"Refused: {cure}")
+def _refused(why: str, alias: str | None = None) -> Any:
+    return Field(None, alias=alias, description=f"Refused: {why}.")
+
+
+def _of_container(field: str) -> Any:
+    return _refused(RESERVED_CONTAINER_FIELDS[field], field)
+
+
+def _of_pod(field: str) -> Any:
+    return _refused(RESERVED_POD_FIELDS[field], field)
 
 
 class TrainerContainer(Section):
@@ -45,23 +85,19 @@ class TrainerContainer(Section):
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64)] | None = Field(
         None, alias="volumeMounts", description="Mounts of podTemplate.spec.volumes."
     )
-    image: Text | None = _reserved("set spec.image.")
-    image_pull_policy: Text | None = Field(None, alias="imagePullPolicy", description="Refused: set the spec's own.")
-    command: Annotated[list[Text], Field(max_length=256)] | None = _reserved("the operator starts the trainer.")
-    args: Annotated[list[Text], Field(max_length=256)] | None = _reserved("the recipe is made from the spec.")
-    resources: Opaque | None = _reserved("set spec.resources and spec.gpusPerNode.")
-    security_context: Opaque | None = Field(None, alias="securityContext", description="Refused: always restricted.")
-    working_dir: Text | None = Field(None, alias="workingDir", description="Refused: the operator sets it.")
-    lifecycle: Opaque | None = _reserved("the trainer handles its own end.")
-    liveness_probe: Opaque | None = Field(None, alias="livenessProbe", description="Refused: hangTimeoutSeconds.")
-    readiness_probe: Opaque | None = Field(None, alias="readinessProbe", description="Refused: not a server.")
-    startup_probe: Opaque | None = Field(None, alias="startupProbe", description="Refused: hangTimeoutSeconds.")
-    termination_message_path: Text | None = Field(
-        None, alias="terminationMessagePath", description="Refused: the result is read from it."
-    )
-    termination_message_policy: Text | None = Field(
-        None, alias="terminationMessagePolicy", description="Refused: the result is read from it."
-    )
+    image: Text | None = _of_container("image")
+    image_pull_policy: Text | None = _of_container("imagePullPolicy")
+    command: Annotated[list[Text], Field(max_length=256)] | None = _of_container("command")
+    args: Annotated[list[Text], Field(max_length=256)] | None = _of_container("args")
+    resources: Opaque | None = _of_container("resources")
+    security_context: Opaque | None = _of_container("securityContext")
+    working_dir: Text | None = _of_container("workingDir")
+    lifecycle: Opaque | None = _of_container("lifecycle")
+    liveness_probe: Opaque | None = _of_container("livenessProbe")
+    readiness_probe: Opaque | None = _of_container("readinessProbe")
+    startup_probe: Opaque | None = _of_container("startupProbe")
+    termination_message_path: Text | None = _of_container("terminationMessagePath")
+    termination_message_policy: Text | None = _of_container("terminationMessagePolicy")
 
 
 class PodSpec(Section):
@@ -75,28 +111,16 @@ class PodSpec(Section):
         None, alias="initContainers", description="Init containers, and sidecars (restartPolicy: Always)."
     )
     volumes: Annotated[list[Named], Field(max_length=64)] | None = Field(None, description="More volumes.")
-    restart_policy: Text | None = Field(None, alias="restartPolicy", description="Refused: always Never.")
-    active_deadline_seconds: int | None = Field(
-        None, alias="activeDeadlineSeconds", description="Refused: set spec.activeDeadlineSeconds."
-    )
-    termination_grace_period_seconds: int | None = Field(
-        None, alias="terminationGracePeriodSeconds", description="Refused: set spec.terminationGracePeriodSeconds."
-    )
-    priority_class_name: Text | None = Field(
-        None, alias="priorityClassName", description="Refused: set spec.priorityClassName."
-    )
-    automount_service_account_token: bool | None = Field(
-        None, alias="automountServiceAccountToken", description="Refused: pods hold no API credentials."
-    )
-    hostname: Text | None = _reserved("an Indexed Job names its pods.")
-    subdomain: Text | None = _reserved("the headless Service of the run.")
-    host_pid: bool | None = Field(None, alias="hostPID", description="Refused: not allowed to a trainer.")
-    share_process_namespace: bool | None = Field(
-        None, alias="shareProcessNamespace", description="Refused: the trainer must be process 1's child."
-    )
-    ephemeral_containers: Annotated[list[Opaque], Field(max_length=8)] | None = Field(
-        None, alias="ephemeralContainers", description="Refused: use kubectl debug."
-    )
+    restart_policy: Text | None = _of_pod("restartPolicy")
+    active_deadline_seconds: int | None = _of_pod("activeDeadlineSeconds")
+    termination_grace_period_seconds: int | None = _of_pod("terminationGracePeriodSeconds")
+    priority_class_name: Text | None = _of_pod("priorityClassName")
+    automount_service_account_token: bool | None = _of_pod("automountServiceAccountToken")
+    hostname: Text | None = _of_pod("hostname")
+    subdomain: Text | None = _of_pod("subdomain")
+    host_pid: bool | None = _of_pod("hostPID")
+    share_process_namespace: bool | None = _of_pod("shareProcessNamespace")
+    ephemeral_containers: Annotated[list[Opaque], Field(max_length=8)] | None = _of_pod("ephemeralContainers")
 
 
 class PodMetadata(Section):
@@ -157,10 +181,10 @@ class Volume(Section):
     nfs: Nfs | None = Field(None, description="An NFS export.")
     host_path: HostPath | None = Field(None, alias="hostPath", description="A folder of the node.")
     csi: Csi | None = Field(None, description="An inline CSI volume whose driver keeps the data.")
-    empty_dir: Opaque | None = Field(None, alias="emptyDir", description="Refused: dies with the pod.")
-    ephemeral: Opaque | None = _reserved("dies with the pod.")
-    secret: Opaque | None = _reserved("read-only.")
-    config_map: Opaque | None = Field(None, alias="configMap", description="Refused: read-only.")
-    image: Opaque | None = _reserved("read-only.")
-    projected: Opaque | None = _reserved("read-only.")
-    downward_api: Opaque | None = Field(None, alias="downwardAPI", description="Refused: read-only.")
+    empty_dir: Opaque | None = _refused("dies with the pod", "emptyDir")
+    ephemeral: Opaque | None = _refused("dies with the pod")
+    secret: Opaque | None = _refused("read-only")
+    config_map: Opaque | None = _refused("read-only", "configMap")
+    image: Opaque | None = _refused("read-only")
+    projected: Opaque | None = _refused("read-only")
+    downward_api: Opaque | None = _refused("read-only", "downwardAPI")

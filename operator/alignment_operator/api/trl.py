@@ -1410,7 +1410,7 @@ OPERATOR_OWNED = {
     "run_name": "the name of the run",
     "resume_from_checkpoint": "every attempt resumes from the last complete checkpoint",
     "do_train": "read by scripts only",
-    "do_eval": "training.evalStrategy",
+    "do_eval": "spec.training.evalStrategy",
     "do_predict": "read by scripts only",
     "local_rank": "set by the launcher",
     "use_cpu": "spec.gpusPerNode: 0",

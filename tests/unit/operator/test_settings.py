@@ -32,6 +32,7 @@ def test_flags_win_over_the_file_field_by_field(tmp_path):
         ("pods: {imge: x}", ["pods.imge"]),
         ("workers: many", ["workers", "integer"]),
         ("workers: x\nresync_seconds: y", ["workers", "resync_seconds"]),
+        ("run_history: 50", ["run_history", "10"]),
         ("- a", ["mapping"]),
         ("a: [", ["settings.yaml"]),
     ],

@@ -10,6 +10,7 @@ from alignment_operator.api.constants import (
     RESERVED_MOUNTS,
     RESERVED_VOLUME_PREFIX,
 )
+from alignment_operator.api.podtemplate import RESERVED_CONTAINER_FIELDS, RESERVED_POD_FIELDS
 from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, each, has, on, when
 
 __all__ = ["PLACEMENT_RULES"]
@@ -18,35 +19,6 @@ LASTING = ("persistentVolumeClaim", "nfs", "hostPath", "csi")
 RESERVED_LABELS = (*RESERVED_LABEL_PREFIXES, MANAGED_BY_LABEL)
 PASSING = ("emptyDir", "ephemeral")
 READ_ONLY = ("secret", "configMap", "image", "projected", "downwardAPI")
-
-# field of a pod -> where its value comes from instead
-RESERVED_POD_FIELDS = {
-    "restartPolicy": "failed pods are replaced by the Job: it is always Never",
-    "activeDeadlineSeconds": "set spec.activeDeadlineSeconds",
-    "terminationGracePeriodSeconds": "set spec.terminationGracePeriodSeconds",
-    "priorityClassName": "set spec.priorityClassName",
-    "automountServiceAccountToken": "pods of a job hold no API credentials",
-    "hostname": "an Indexed Job names its pods",
-    "subdomain": "pods find each other by the Service of the run",
-    "hostPID": "a trainer may not see the node's processes",
-    "shareProcessNamespace": "the trainer must be the container's first process",
-    "ephemeralContainers": "use kubectl debug",
-}
-RESERVED_CONTAINER_FIELDS = {
-    "image": "set spec.image",
-    "imagePullPolicy": "set spec.imagePullPolicy",
-    "command": "the operator starts the trainer",
-    "args": "the recipe is made from the spec",
-    "resources": "set spec.resources and spec.gpusPerNode",
-    "securityContext": "trainers always run restricted",
-    "workingDir": "the trainer's folder is spec.output",
-    "lifecycle": "the trainer handles its own end",
-    "livenessProbe": "set spec.hangTimeoutSeconds",
-    "readinessProbe": "a trainer serves nothing",
-    "startupProbe": "set spec.hangTimeoutSeconds",
-    "terminationMessagePath": "the result is read from it",
-    "terminationMessagePolicy": "the result is read from it",
-}
 
 
 def _volume(where: str, refused: dict[str, str]) -> list[Rule]:

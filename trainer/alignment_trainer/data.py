@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .diagnosis import TOKEN_CURE
+from . import cures
 from .exits import AccessDenied, DataError, ModelUnavailable, UserError
 from .methods import Method
 
@@ -168,7 +168,7 @@ def _naming(field: str, name: str) -> Iterator[None]:
         yield
     except DatasetNotFoundError as error:
         if isinstance(error.__cause__, GatedRepoError) or "gated" in str(error):
-            raise AccessDenied(f"The hub refuses {name}: {error}", cure=TOKEN_CURE) from error
+            raise AccessDenied(f"The hub refuses {name}: {error}", cure=cures.TOKEN) from error
         raise ModelUnavailable(f"{field}: {error}", cure=f"Correct {field}.") from error
     except (DataFilesNotFoundError, EmptyDatasetError) as error:  # a folder or repository without data files
         raise ModelUnavailable(f"{field}: {error}", cure=f"Correct {field}, or put data files there.") from error

@@ -12,35 +12,8 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 
-from . import exits
+from . import cures, exits
 from .exits import TrainerError
-
-MEMORY_CURE = (
-    "In the order of what they cost: spec.training.gradientCheckpointing: true; halve "
-    "spec.training.perDeviceTrainBatchSize and double spec.training.gradientAccumulationSteps; "
-    "spec.referenceModel.strategy: Precomputed (DPO and KTO); a lower maxLength; spec.model.usePeft; "
-    "spec.model.loadIn4bit."
-)
-STORAGE_CURE = (
-    "Give spec.output.volume (or spec.cache.volume) more space and check that the pod's user may write to it."
-)
-NAME_CURE = (
-    "Check spec.model.modelNameOrPath, spec.model.modelRevision and spec.dataset.datasetName for spelling; "
-    "if the repository is private, give spec.hub.secretName a token that may read it."
-)
-TOKEN_CURE = "Accept the repository's terms on the hub and give spec.hub.secretName a token that may read it."
-NETWORK_CURE = "The hub or the network is down: it is tried again; with spec.cache.volume a download is kept."
-DEVICE_CURE = "Check the node's GPU and driver; it is tried again, with luck on another node."
-SETTINGS_CURE = "Change the field that the message names."
-# Where a library's words name no field of ours
-SETTINGS_CURES = {
-    r"Target modules .* not found": "spec.model.loraTargetModules: name modules that the model has, or leave it out.",
-    r"attn_implementation|attention implementation": "spec.model.attnImplementation: sdpa runs everywhere.",
-    r"JIT load|CUDA_HOME|[Bb]uilding extension|[Nn]inja": "DeepSpeed cannot compile its optimizers here: leave "
-    "`optimizer` out of spec.training.deepspeed; to offload, set zero_force_ds_cpu_optimizer: false in it.",
-    r"[Dd]eep[Ss]peed": "Correct spec.training.deepspeed.",
-}
-DATA_CURE = "Check spec.dataset: the columns that the method needs, their types, and maxLength."
 
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG}
 _DISK = (
@@ -110,7 +83,7 @@ def _peer(link: BaseException, _: BaseException) -> TrainerError | None:
 def _gpu_memory(link: BaseException, _: BaseException) -> TrainerError | None:
     known = _named(link, "OutOfMemoryError") and _module(link).startswith("torch")
     if known or (isinstance(link, RuntimeError) and re.search(_GPU_MEMORY, str(link), re.I)):
-        return exits.GpuOutOfMemory(_say(link), MEMORY_CURE)
+        return exits.GpuOutOfMemory(_say(link), cures.MEMORY)
     return None
 
 
@@ -124,25 +97,25 @@ def _host_memory(link: BaseException, _: BaseException) -> TrainerError | None:
 
 def _device(link: BaseException, _: BaseException) -> TrainerError | None:
     known = _named(link, "AcceleratorError") or (isinstance(link, RuntimeError) and re.search(_DEVICE, str(link)))
-    return exits.DeviceError(_say(link), DEVICE_CURE) if known else None
+    return exits.DeviceError(_say(link), cures.DEVICE) if known else None
 
 
 def _disk(link: BaseException, _: BaseException) -> TrainerError | None:
     full = isinstance(link, OSError) and link.errno in _DISK_ERRNOS
     if full:
-        return exits.StorageError(_say(link), STORAGE_CURE)
+        return exits.StorageError(_say(link), cures.STORAGE)
     if re.search(_DISK, str(link), re.I):  # torch's archive writer says where in its own source it gave up
-        return exits.StorageError(f"A file could not be read or written: {_say(link)}", STORAGE_CURE)
+        return exits.StorageError(f"A file could not be read or written: {_say(link)}", cures.STORAGE)
     return None
 
 
 def _denied(link: BaseException, error: BaseException) -> TrainerError | None:
     if _named(link, "GatedRepoError", "LocalTokenNotFoundError"):
-        return exits.AccessDenied(_say(link), TOKEN_CURE)
+        return exits.AccessDenied(_say(link), cures.TOKEN)
     # The hub says 401 for what it does not have, too; the HTTP library's own error, its cause, knows only the number
     missing = any(_named(outer, "RepositoryNotFoundError", "DisabledRepoError") for outer in _chain(error))
     if _status(link) in (401, 403) and not missing:
-        return exits.AccessDenied(_say(link), TOKEN_CURE)
+        return exits.AccessDenied(_say(link), cures.TOKEN)
     return None
 
 
@@ -157,7 +130,7 @@ def _missing(link: BaseException, _: BaseException) -> TrainerError | None:
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
     not_cached = _named(link, "LocalEntryNotFoundError") or re.search(_HUB_DOWN, str(link), re.I)
     if type(link).__name__ in _MISSING or (offline and isinstance(link, OSError) and not_cached):
-        return exits.ModelUnavailable(_say(link), NAME_CURE)
+        return exits.ModelUnavailable(_say(link), cures.NAME)
     if isinstance(link, ValueError) and re.search(r"unknown split|BuilderConfig .* not found", str(link), re.I):
         cure = "Check spec.dataset.datasetTrainSplit and spec.dataset.datasetConfig."
         return exits.ModelUnavailable(_say(link), cure)
@@ -172,20 +145,20 @@ def _network(link: BaseException, _: BaseException) -> TrainerError | None:
     )
     system = isinstance(link, ConnectionError | TimeoutError) or _named(link, "gaierror", "URLError")
     if transport or system or (status is not None and (status >= 500 or status == 429)):
-        return exits.Infrastructure(_say(link), NETWORK_CURE)
+        return exits.Infrastructure(_say(link), cures.NETWORK)
     if isinstance(link, OSError) and re.search(_HUB_DOWN, str(link), re.I):
-        return exits.Infrastructure(_say(link), NETWORK_CURE)
+        return exits.Infrastructure(_say(link), cures.NETWORK)
     return None
 
 
 def _missing_file(link: BaseException, _: BaseException) -> TrainerError | None:
     if isinstance(link, FileNotFoundError | NotADirectoryError):
-        return exits.ModelUnavailable(_say(link), NAME_CURE)
+        return exits.ModelUnavailable(_say(link), cures.NAME)
     if isinstance(link, PermissionError):
-        return exits.StorageError(_say(link), STORAGE_CURE)
+        return exits.StorageError(_say(link), cures.STORAGE)
     hub = r"is not a local folder|does not appear to have a file named|is not a valid model identifier|no file named"
     if isinstance(link, OSError) and re.search(hub, str(link)):
-        return exits.ModelUnavailable(_say(link), NAME_CURE)
+        return exits.ModelUnavailable(_say(link), cures.NAME)
     return None
 
 
@@ -197,9 +170,9 @@ def _data(link: BaseException, error: BaseException) -> TrainerError | None:
     frames = traceback.extract_tb(link.__traceback__)
     in_data = any("/datasets/" in frame.filename or frame.name in _DATA_FRAMES for frame in frames)
     if _module(link).split(".")[0] in ("datasets", "pyarrow", "jinja2") or in_data:
-        return exits.DataError(_say(error), DATA_CURE)
+        return exits.DataError(_say(error), cures.DATA)
     if isinstance(link, ValueError) and not _in_step(frames) and re.search(_DATA, str(link), re.I):
-        return exits.DataError(_say(error), DATA_CURE)
+        return exits.DataError(_say(error), cures.DATA)
     return None
 
 
@@ -209,8 +182,8 @@ def _settings(link: BaseException, _: BaseException) -> TrainerError | None:
     library = any(re.search(_LIBRARIES, frame.filename) for frame in frames)
     refusal = isinstance(link, ValueError | TypeError | NotImplementedError | ImportError) or _deepspeeds(link, frames)
     if refusal and library and not _in_step(frames):
-        cures = (cure for words, cure in SETTINGS_CURES.items() if re.search(words, str(link)))
-        return exits.UserError(_say(link), next(cures, SETTINGS_CURE))
+        known = (cure for words, cure in cures.SETTINGS_BY_WORDS.items() if re.search(words, str(link)))
+        return exits.UserError(_say(link), next(known, cures.SETTINGS))
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def links() -> Iterator[tuple[Path, str]]:
                 yield page, target
 
 
-@pytest.mark.parametrize(("page", "target"), links(), ids=lambda value: str(value)[-50:])
+@pytest.mark.parametrize(("page", "target"), [*links()], ids=lambda value: str(value)[-50:])
 def test_every_link_leads_somewhere(page: Path, target: str) -> None:
     name, _, anchor = target.partition("#")
     there = (page.parent / name).resolve() if name else page
@@ -54,19 +55,20 @@ def test_every_link_leads_somewhere(page: Path, target: str) -> None:
     assert not anchor or anchor in anchors(there)
 
 
-@pytest.mark.parametrize(("page", "words"), found(MAKE))
+@pytest.mark.parametrize(("page", "words"), [*found(MAKE)])
 def test_every_make_target_exists(page: str, words: str) -> None:
     targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert words.split()[0] in targets
 
 
-@pytest.mark.parametrize(("page", "module"), found(MODULE))
+@pytest.mark.parametrize(("page", "module"), [*found(MODULE)])
 def test_every_module_that_is_run_exists(page: str, module: str) -> None:
     path = module.replace(".", "/")
-    assert any((root / f"{path}.py").exists() or (root / path / "__main__.py").exists() for root in IMPORT_ROOTS)
+    ours = ((root / f"{path}.py").exists() or (root / path / "__main__.py").exists() for root in IMPORT_ROOTS)
+    assert module in sys.stdlib_module_names or any(ours)
 
 
-@pytest.mark.parametrize(("page", "path"), found(TEST_FILE))
+@pytest.mark.parametrize(("page", "path"), [*found(TEST_FILE)])
 def test_every_test_file_exists(page: str, path: str) -> None:
     assert any(ROOT.glob(path)) or any(ROOT.glob(f"{path}*"))
 
@@ -83,3 +85,9 @@ def test_the_readmes_job_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", sorted({*Phase, *ConditionType, *Reason}))
 def test_every_word_of_a_status_is_explained(word: str) -> None:
     assert f"`{word}`" in (ROOT / "docs/status.md").read_text()
+
+
+def test_every_page_is_in_the_list_of_pages() -> None:
+    listed = (ROOT / "docs/README.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert [name for name in sorted(pages) if f"]({name})" not in listed] == []

@@ -11,7 +11,6 @@ CHOSEN = '{namespace=~"$namespace", alignmentjob=~"$alignmentjob"}'
 JOBS = 'alignment_operator_alignmentjobs{namespace=~"$namespace"'
 RUNS = 'alignment_operator_runs_finished_total{namespace=~"$namespace"'
 GPUS = f"alignment_operator_gpus{IN_NAMESPACE}"
-ABOUT_JOB = "method, queue, phase, reason"
 BY_QUEUE = "max by (namespace, queue)"
 CONTROLLER = '{controller="alignmentjob"}'
 WORK_QUEUE = '{name="alignmentjob"}'

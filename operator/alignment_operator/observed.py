@@ -54,11 +54,8 @@ def project_job(obj: Object) -> JobView:
         start_time=parse_time(status.get("startTime")),
         completion_time=parse_time(status.get("completionTime")),
         suspended=bool(spec.get("suspend")),
-        active=status.get("active") or 0,
-        ready=status.get("ready") or 0,
         succeeded=status.get("succeeded") or 0,
         failed=status.get("failed") or 0,
-        terminating=status.get("terminating") or 0,
         conditions=_conditions(status),
         backoff_limit=spec.get("backoffLimit"),
         active_deadline_seconds=spec.get("activeDeadlineSeconds"),
@@ -105,7 +102,6 @@ def project_pod(obj: Object) -> PodView:
         unmounted_since=_unmounted_since(status.get("phase", "Pending"), conditions),
         running_since=parse_time(trainer.get("state", {}).get("running", {}).get("startedAt")),
         terminated=_terminated(status),
-        restarts=trainer.get("restartCount", 0),
         node_lost=_node_lost(status.get("phase"), conditions),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -209,10 +205,8 @@ def _terminated(status: Object) -> Termination | None:
         return None
     return Termination(
         exit_code=ended.get("exitCode", 0),
-        signal=ended.get("signal"),
         reason=ended.get("reason", ""),
         message=ended.get("message", ""),
-        started=parse_time(ended.get("startedAt")),
         finished=parse_time(ended.get("finishedAt")),
         container=name,
     )

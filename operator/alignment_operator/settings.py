@@ -225,9 +225,6 @@ class Settings:
     unschedulable_seconds: float = 20.0
     """A pod that no node takes is reported after so long: an autoscaler or a queue's handover is given that time."""
 
-    image_pull_seconds: float = 0.0
-    """Grace before a failed image pull is reported; the kubelet has tried before it says so."""
-
     run_history: Annotated[int, Field(ge=1, le=10)] = 10
     """Entries kept in `status.runs`, whose schema has room for ten."""
 

@@ -40,11 +40,8 @@ class JobView:
     start_time: datetime | None = None
     completion_time: datetime | None = None
     suspended: bool = False
-    active: int = 0
-    ready: int = 0
     succeeded: int = 0
     failed: int = 0
-    terminating: int = 0
     conditions: tuple[Condition, ...] = ()
     backoff_limit: int | None = None
     active_deadline_seconds: int | None = None
@@ -64,10 +61,8 @@ class Termination:
     """How the container that decides over a pod's end (the trainer, else a failed init container) ended."""
 
     exit_code: int
-    signal: int | None = None
     reason: str = ""
     message: str = ""
-    started: datetime | None = None
     finished: datetime | None = None
     container: str = CONTAINER
 
@@ -99,7 +94,6 @@ class PodView:
     unmounted_since: datetime | None = None  # it has a node since then, and no sandbox yet: its volumes come first
     running_since: datetime | None = None
     terminated: Termination | None = None
-    restarts: int = 0
     node_lost: bool = False
     reason: str = ""
     message: str = ""

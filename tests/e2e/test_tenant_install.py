@@ -21,7 +21,6 @@ from tests.e2e.kube import ROOT, KubectlError, kubectl
 CHART = str(ROOT / "charts" / "alignment-operator")
 TENANT, RELEASE = "tenant-admin", "own"
 AS = f"--as={TENANT}"
-ROLE = "alignment-operator-installer"
 
 
 def once_per_cluster(namespace: str) -> list[dict[str, Any]]:

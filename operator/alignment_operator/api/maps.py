@@ -10,7 +10,6 @@ from pydantic import Field
 
 from alignment_operator.api.schema import Number, Section, Short, Text
 
-Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1, le=2147483647)]
 

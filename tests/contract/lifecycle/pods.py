@@ -152,13 +152,6 @@ class Run:
             assert time.monotonic() < deadline, pod.output[-3000:]
             time.sleep(0.005)
 
-    def wait_for_log(self, text: str, pod: Pod, seconds: float = 400) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in pod.output:
-            assert pod.process.poll() is None, pod.output[-3000:]
-            assert time.monotonic() < deadline, pod.output[-3000:]
-            time.sleep(0.05)
-
     def heartbeat(self) -> dict[str, Any]:
         try:
             return json.loads((self.output / "heartbeat").read_text())

@@ -103,6 +103,13 @@ def test_a_heartbeat_of_a_pod_concerns_nobody(store):
     assert store.put(PODS, pod(5, "a", "Failed")) == [KEY]
 
 
+def test_counts_of_a_jobs_pods_that_the_pods_tell_themselves_concern_nobody(store):
+    store.put(JOBS, child(1))
+    counted = child(2) | {"status": {"active": 2, "ready": 1, "terminating": 1}}
+    assert store.put(JOBS, counted) == []
+    assert store.put(JOBS, child(3) | {"status": {"succeeded": 1}}) == [KEY]
+
+
 def test_children_of_an_earlier_alignment_job_of_the_name_are_not_its_job(store):
     store.put(JOBS, child(3, owner="uid-of-the-one-before"))
     store.put(PODS, pod(4, "left-over"))

@@ -179,9 +179,11 @@ class Spec(Section):
     reward: trl.Reward | None = Field(None, description="Reward modeling. Exactly one method is set.")
 
     nodes: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Number of pods.")
-    gpus_per_node: Annotated[int, Field(ge=0, le=64)] = Field(1, alias="gpusPerNode", description="0: CPU.")
+    gpus_per_node: Annotated[int, Field(ge=0, le=64)] = Field(
+        1, alias="gpusPerNode", description="GPUs of each pod. 0: CPU."
+    )
     processes_per_node: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        None, alias="processesPerNode", description="Default: gpusPerNode, or 1 on CPU."
+        None, alias="processesPerNode", description="Processes of each pod. Default: gpusPerNode, or 1 on CPU."
     )
     gpu_resource: Name | None = Field(
         None, alias="gpuResource", description="Resource name of a GPU. Default: the operator's (nvidia.com/gpu)."
@@ -201,21 +203,30 @@ class Spec(Section):
     )
 
     backoff_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
-        3, alias="backoffLimit", description="Failures that count before the job fails."
+        3,
+        alias="backoffLimit",
+        description="Failures that count (docs/failures.md) before the run fails; preemptions do not.",
     )
     active_deadline_seconds: Seconds | None = Field(
-        None, alias="activeDeadlineSeconds", description="Longest time that a run may be active."
+        None,
+        alias="activeDeadlineSeconds",
+        description="Seconds that a run may be active, from its start; suspending begins the count anew.",
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = Field(
         None,
         alias="ttlSecondsAfterFinished",
-        description="Delete the pods this long after the end. The AlignmentJob, its status and output stay.",
+        description="Seconds from a run's end until its Job and pods are deleted. The AlignmentJob, its status and output "
+        "stay.",
     )
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
-        600, alias="terminationGracePeriodSeconds", description="Time to write a checkpoint when stopped."
+        600,
+        alias="terminationGracePeriodSeconds",
+        description="Seconds to finish a step and write a checkpoint when stopped.",
     )
     hang_timeout_seconds: Seconds | None = Field(
-        None, alias="hangTimeoutSeconds", description="End an attempt that made no step for this long."
+        None,
+        alias="hangTimeoutSeconds",
+        description="End an attempt that made no step for so many seconds. Default: wait for ever.",
     )
     stop_on_unhealthy: bool | None = Field(
         None,

@@ -20,7 +20,9 @@ class Condition(Section):
 
     type: Short = Field(description="Kind of the condition.")
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
-    observed_generation: Count | None = Field(None, alias="observedGeneration", description="Of the spec it is about.")
+    observed_generation: Count | None = Field(
+        None, alias="observedGeneration", description="Generation of the spec that it is about."
+    )
     last_transition_time: Short = Field(
         alias="lastTransitionTime",
         description="When status last changed.",
@@ -45,22 +47,34 @@ class Progress(Section):
 
     run: Count | None = Field(None, description="The run that this is about.")
     attempt: Count | None = Field(None, description="The attempt of the run, from 1.")
-    resumed_from_step: Count | None = Field(None, alias="resumedFromStep", description="Step of the checkpoint.")
+    resumed_from_step: Count | None = Field(
+        None, alias="resumedFromStep", description="Step at which this attempt began; 0: from the start."
+    )
     lost_steps: Count | None = Field(None, alias="lostSteps", description="Steps done again because of restarts.")
     phase: Short | None = Field(None, description="What the trainer is doing.")
     step: Count | None = Field(None, description="Optimizer steps done.")
     total_steps: Count | None = Field(None, alias="totalSteps", description="Optimizer steps in all.")
-    epoch: Number | None = Field(None, description="Passes over the data.")
-    percentage: Annotated[int, Field(ge=0, le=100)] | None = Field(None, description="Of totalSteps.")
+    epoch: Number | None = Field(None, description="Passes over the data so far.")
+    percentage: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None, description="Share of totalSteps that is done."
+    )
     estimated_remaining_seconds: Count | None = Field(
-        None, alias="estimatedRemainingSeconds", description="Time left at the present speed."
+        None, alias="estimatedRemainingSeconds", description="Seconds left at the pace of this attempt."
     )
     step_seconds: Number | None = Field(
-        None, alias="stepSeconds", description="Mean time of a step of this attempt, with evaluation and checkpoints."
+        None,
+        alias="stepSeconds",
+        description="Mean seconds of a step of this attempt, with evaluation and checkpoints.",
     )
-    tokens_per_second: Number | None = Field(None, alias="tokensPerSecond", description="Of all processes.")
-    last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
-    last_checkpoint_time: Short | None = Field(None, alias="lastCheckpointTime", description="When it was complete.")
+    tokens_per_second: Number | None = Field(
+        None, alias="tokensPerSecond", description="Tokens trained on per second, by all processes."
+    )
+    last_checkpoint_step: Count | None = Field(
+        None, alias="lastCheckpointStep", description="Step of the newest complete checkpoint."
+    )
+    last_checkpoint_time: Short | None = Field(
+        None, alias="lastCheckpointTime", description="When that checkpoint was complete."
+    )
     last_report_time: Short | None = Field(None, alias="lastReportTime", description="When the trainer last spoke.")
     peak_memory_bytes: Count | None = Field(
         None, alias="peakMemoryBytes", description="Largest memory of a process: on GPUs of the device, else resident."
@@ -97,13 +111,19 @@ class Result(Section):
     attempt: Count | None = Field(None, description="The attempt that ended the run.")
     step: Count | None = Field(None, description="Optimizer steps done.")
     total_steps: Count | None = Field(None, alias="totalSteps", description="Optimizer steps in all.")
-    resumed_from_step: Count | None = Field(None, alias="resumedFromStep", description="Step it resumed from.")
+    resumed_from_step: Count | None = Field(
+        None, alias="resumedFromStep", description="Step at which that attempt began."
+    )
     lost_steps: Count | None = Field(None, alias="lostSteps", description="Steps done again because of restarts.")
-    last_checkpoint_step: Count | None = Field(None, alias="lastCheckpointStep", description="Step of the last one.")
+    last_checkpoint_step: Count | None = Field(
+        None, alias="lastCheckpointStep", description="Step of the newest complete checkpoint."
+    )
     output_path: Long | None = Field(None, alias="outputPath", description="Folder of the model on the volume.")
     artifacts: Artifacts | None = Field(None, description="What the run made.")
     dataset: DatasetReport | None = Field(None, description="What was trained on.")
-    duration_seconds: Number | None = Field(None, alias="durationSeconds", description="Of the last attempt.")
+    duration_seconds: Number | None = Field(
+        None, alias="durationSeconds", description="Seconds that the last attempt took."
+    )
     peak_memory_bytes: Count | None = Field(
         None, alias="peakMemoryBytes", description="Largest memory of a process: on GPUs of the device, else resident."
     )
@@ -117,7 +137,7 @@ class Failure(Section):
     failure_class: Short = Field(alias="class", description="Failure class; see docs/failures.md.")
     message: Message = Field(description="What happened.")
     cure: Message | None = Field(None, description="What to do.")
-    exit_code: int | None = Field(None, alias="exitCode", description="Of the container that failed first.")
+    exit_code: int | None = Field(None, alias="exitCode", description="Exit code of the container that failed first.")
     retryable: bool | None = Field(None, description="Whether another attempt can help.")
 
 
@@ -135,12 +155,12 @@ class Usage(Section):
     """GPU time, of every attempt: from when a pod got its node until its last container ended."""
 
     gpu_seconds: Count | None = Field(
-        None, alias="gpuSeconds", description="Of the current run's pods that have ended."
+        None, alias="gpuSeconds", description="GPU-seconds of the current run's pods that have ended."
     )
-    cost: Short | None = Field(None, description="Of those, by the operator's price table.")
-    total_gpu_seconds: Count | None = Field(None, alias="totalGpuSeconds", description="Of all runs.")
-    total_cost: Short | None = Field(None, alias="totalCost", description="Of all runs.")
-    currency: Short | None = Field(None, description="Of the costs.")
+    cost: Short | None = Field(None, description="What those GPU-seconds cost, by the operator's price table.")
+    total_gpu_seconds: Count | None = Field(None, alias="totalGpuSeconds", description="GPU-seconds of all runs.")
+    total_cost: Short | None = Field(None, alias="totalCost", description="Cost of all runs.")
+    currency: Short | None = Field(None, description="Currency of the costs.")
     settled_until: Short | None = Field(
         None,
         alias="settledUntil",
@@ -155,14 +175,14 @@ class PastRun(Section):
     """One line of history."""
 
     run: Count = Field(description="Number of the run, from 1.")
-    rerun: Long | None = Field(None, description="The token that it stood for.")
+    rerun: Long | None = Field(None, description="The spec.rerun that it stood for.")
     outcome: Short | None = Field(None, description="Complete, Failed or Replaced.")
     reason: Short | None = Field(None, description="Reason of the outcome.")
     start_time: Short | None = Field(None, alias="startTime", description="When it started.")
     completion_time: Short | None = Field(None, alias="completionTime", description="When it ended.")
     output_path: Long | None = Field(None, alias="outputPath", description="Folder on the volume.")
-    gpu_seconds: Count | None = Field(None, alias="gpuSeconds", description="GPU time of all its attempts.")
-    cost: Short | None = Field(None, description="Of that, by the operator's price table.")
+    gpu_seconds: Count | None = Field(None, alias="gpuSeconds", description="GPU-seconds of all its attempts.")
+    cost: Short | None = Field(None, description="What those GPU-seconds cost.")
 
 
 class Status(Section):
@@ -178,10 +198,12 @@ class Status(Section):
         description="Accepted, Queued, Suspended, Running, Complete, Failed, Ready; Reconciling, Stalled while true.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    warnings: Annotated[list[Long], Field(max_length=32)] | None = Field(None, description="Legal but unwise.")
+    warnings: Annotated[list[Long], Field(max_length=32)] | None = Field(
+        None, description="What is legal but unwise, and what the trainer found; each with the field to change."
+    )
     run: Count | None = Field(None, description="Number of the current run, from 1.")
-    rerun: Long | None = Field(None, description="The token of spec.rerun that the current run stands for.")
-    runs: Annotated[list[PastRun], Field(max_length=10)] | None = Field(None, description="Earlier runs.")
+    rerun: Long | None = Field(None, description="The spec.rerun that the current run stands for.")
+    runs: Annotated[list[PastRun], Field(max_length=10)] | None = Field(None, description="Earlier runs, oldest first.")
     job_name: Short | None = Field(None, alias="jobName", description="Child Job of the current run.")
     job_uid: Short | None = Field(None, alias="jobUID", description="UID of the child Job.")
     start_time: Short | None = Field(None, alias="startTime", description="When the current run started.")
@@ -190,9 +212,9 @@ class Status(Section):
     progress: Progress | None = Field(None, description="What the trainer last said.")
     metrics: Annotated[list[Metric], Field(max_length=64)] | None = Field(
         None,
-        description="Latest metrics.",
+        description="Latest value of each metric of the current run.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     result: Result | None = Field(None, description="The trainer's last word on the current run.")
     failure: Failure | None = Field(None, description="Why the run failed, or what keeps it from running.")
-    usage: Usage | None = Field(None, description="GPU time and cost.")
+    usage: Usage | None = Field(None, description="GPU time and cost; see docs/observability.md.")

@@ -215,8 +215,8 @@ class Spec(Section):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = Field(
         None,
         alias="ttlSecondsAfterFinished",
-        description="Seconds from a run's end until its Job and pods are deleted. The AlignmentJob, its status and output "
-        "stay.",
+        description="Seconds from a run's end until its Job and pods are deleted. The AlignmentJob, its status and "
+        "output stay.",
     )
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         600,

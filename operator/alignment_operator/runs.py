@@ -16,6 +16,7 @@ from .obstacles import NODE_CURE
 from .problems import SpecProblem
 from .recipe import Recipe, build
 from .settings import Settings
+from .views import UpstreamView
 
 POD_CHECK_SECONDS = 30.0  # a pod on a lost node never reports its end: look again even without an event
 
@@ -32,7 +33,8 @@ class Decision:
     delete_child  `ttlSecondsAfterFinished` is over: delete the Job (the terminal status is stored)
     patch         merge patch for the live Job: suspend, backoffLimit, activeDeadlineSeconds, queue and priority labels
     workload      merge patch for the Job's Kueue Workload: spec.active, after spec.suspend
-    waiting       why no Job is made now (a reason constant of api.alignmentjob), with `message` for people
+    waiting       why no Job is made now (a reason constant of api.constants), with `message` for people
+    waits_in_vain nothing changes until somebody acts
     problem       what makes this spec impossible; no Job is made
     output_path   of the run that starts now; None: unchanged
     recipe        of the run that starts for the first time; None when it started before (its ConfigMap has it)
@@ -49,6 +51,7 @@ class Decision:
     workload: dict[str, Any] = field(default_factory=dict)
     waiting: str | None = None
     message: str = ""
+    waits_in_vain: bool = False
     problem: SpecProblem | None = None
     output_path: str | None = None
     recipe: Recipe | None = None
@@ -91,21 +94,11 @@ def _begin(
 ) -> Decision:
     """The first start of a run, when nothing speaks against it."""
     pending = Decision(job.status.run or 0, job.status.rerun)
-    upstream = observed.upstream
-    if job.spec.model.from_job == job.metadata.name:
-        text = "A job cannot start from its own output: name another AlignmentJob."
-        return replace(pending, problem=SpecProblem("spec.model.fromJob", text))
-    if upstream and not upstream.complete:
-        message = f"Waits for AlignmentJob {upstream.name}, which " + (
-            "failed." if upstream.failed else "is not complete yet." if upstream.exists else "does not exist."
-        )
-        return replace(pending, waiting=Reason.WAITING_FOR_JOB, message=message)
-    if forbidden := allowlists.problem(job.spec, settings):
-        return replace(pending, problem=forbidden)
+    if (upstream := _awaited(job, observed.upstream)) is not None:
+        hopeless = upstream.failed or not upstream.exists
+        return replace(pending, waiting=Reason.WAITING_FOR_JOB, message=_waits_for(upstream), waits_in_vain=hopeless)
     try:
-        built = build(job, run, settings, upstream)
-        jobs.job(job, built, run, settings, upstream)
-        networkpolicy.network_policy(job, run, settings)
+        built = _built(job, run, settings, observed.upstream)
     except SpecProblem as problem:
         return replace(pending, problem=problem)
     if refused:
@@ -116,6 +109,35 @@ def _begin(
     if blocked := _blocked(observed.pods):
         return replace(pending, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
     return Decision(run, job.spec.rerun, new_run=True, start=True, output_path=built.output_path, recipe=built)
+
+
+def _awaited(job: AlignmentJob, upstream: UpstreamView | None) -> UpstreamView | None:
+    """The job that has to be complete first; None when none has to. One that names itself is a problem instead."""
+    if upstream is None or upstream.complete or job.spec.model.from_job == job.metadata.name:
+        return None
+    return upstream
+
+
+def _waits_for(upstream: UpstreamView) -> str:
+    waits = f"Waits for AlignmentJob {upstream.name}, which"
+    if upstream.failed:
+        return f"{waits} failed. Mend it and change its spec.rerun, or name another job in spec.model.fromJob."
+    if not upstream.exists:
+        return f"{waits} does not exist. Create it, or name another job in spec.model.fromJob."
+    return f"{waits} is not complete yet."
+
+
+def _built(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None) -> Recipe:
+    """The recipe of a run that can be made, children and all. Raises SpecProblem."""
+    if job.spec.model.from_job == job.metadata.name:
+        text = "A job cannot start from its own output: name another AlignmentJob."
+        raise SpecProblem("spec.model.fromJob", text)
+    if forbidden := allowlists.problem(job.spec, settings):
+        raise forbidden
+    built = build(job, run, settings, upstream)
+    jobs.job(job, built, run, settings, upstream)
+    networkpolicy.network_policy(job, run, settings)
+    return built
 
 
 def _restart(job: AlignmentJob, observed: Observed) -> Decision:

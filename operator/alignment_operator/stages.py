@@ -113,7 +113,5 @@ def _waiting(decision: Decision) -> State | None:
     if decision.waiting == Reason.SUSPENDED_BY_USER:
         return suspended(message)
     if decision.waiting == Reason.WAITING_FOR_JOB:
-        # a job that never completes, or is not there, will not change by waiting
-        hopeless = message.endswith(("failed.", "does not exist."))
-        return State(Phase.PENDING, decision.waiting, message, ready=not hopeless)
+        return State(Phase.PENDING, decision.waiting, message, ready=not decision.waits_in_vain)
     return State(Phase.PENDING, decision.waiting, message, moving=True)

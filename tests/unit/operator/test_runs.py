@@ -118,16 +118,16 @@ def test_a_child_whose_end_is_not_stored_yet_is_not_deleted():
 
 
 @pytest.mark.parametrize(
-    ("upstream", "words"),
+    ("upstream", "words", "in_vain"),
     [
-        (UpstreamView("first"), "does not exist"),
-        (UpstreamView("first", exists=True), "not complete"),
-        (UpstreamView("first", exists=True, failed=True), "failed"),
+        (UpstreamView("first"), "does not exist. Create it, or name another job in spec.model.fromJob.", True),
+        (UpstreamView("first", exists=True), "not complete", False),
+        (UpstreamView("first", exists=True, failed=True), "failed. Mend it and change its spec.rerun", True),
     ],
 )
-def test_a_job_waits_for_the_one_it_starts_from(upstream, words):
+def test_a_job_waits_for_the_one_it_starts_from_and_says_when_that_is_in_vain(upstream, words, in_vain):
     decision = decided(None, None, upstream=upstream, model={"fromJob": "first"})
-    assert (decision.start, decision.waiting) == (False, "WaitingForJob")
+    assert (decision.start, decision.waiting, decision.waits_in_vain) == (False, "WaitingForJob", in_vain)
     assert words in decision.message
 
 

@@ -111,7 +111,7 @@ STAGES = [
     ),
     pytest.param(
         observed(),
-        Decision(waiting="WaitingForJob", message="Waits for AlignmentJob a, which failed."),
+        Decision(waiting="WaitingForJob", message="Waits for AlignmentJob a, which failed.", waits_in_vain=True),
         {},
         "Pending",
         ("False", "WaitingForJob"),

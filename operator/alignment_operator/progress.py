@@ -17,6 +17,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from . import logs
+from .api.constants import ENDS
 from .cluster import ApiError, Cluster
 from .metrics import Metrics
 from .observed import parse_time
@@ -239,7 +240,7 @@ def _now() -> datetime:
 def _current_run(obj: dict[str, Any]) -> int | None:
     """The run that is under way; None when it is over."""
     status = obj.get("status") or {}
-    over = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in status.get("conditions") or ())
+    over = any(c["type"] in ENDS and c["status"] == "True" for c in status.get("conditions") or ())
     return None if over else status.get("run")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import admission, allowlists, jobs, networkpolicy
 from .api.alignmentjob import AlignmentJob
-from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, ConditionType, Reason
+from .api.constants import PRIORITY_CLASS_LABEL, QUEUE_LABEL, Reason
 from .observed import JobView, Observed, PodView, parse_time
 from .obstacles import NODE_CURE
 from .problems import SpecProblem
@@ -69,19 +69,13 @@ def decide(
     run = status.run or 0
     if run and status.job_name and job.spec.rerun != status.rerun:
         return _replace_run(job, observed, settings, refused)
-    if run and status.rerun == job.spec.rerun and ended(job):
+    if run and status.rerun == job.spec.rerun and status.end:
         return _finished(job, observed.job, now)
     if observed.job is not None and run:
         return _live(job, observed, observed.job)
     if status.job_name:
         return _restart(job, observed)
     return _begin(job, observed, settings, max(run, 1), refused)
-
-
-def ended(job: AlignmentJob) -> bool:
-    """Whether the stored status says that the current run is over."""
-    over = (ConditionType.COMPLETE, ConditionType.FAILED)
-    return any(c.type in over and c.status == "True" for c in job.status.conditions or ())
 
 
 def finished(child: JobView) -> bool:

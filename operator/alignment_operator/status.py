@@ -15,7 +15,7 @@ from . import conditions, outcome, takeover, unwise, usage
 from .announcements import Event as Event
 from .announcements import announce
 from .api.alignmentjob import AlignmentJob
-from .api.constants import ConditionType, Phase
+from .api.constants import Phase
 from .api.status import Condition, Status
 from .conditions import stamp
 from .observed import parse_time
@@ -27,8 +27,6 @@ from .views import Observed
 
 if TYPE_CHECKING:
     from .runs import Decision
-
-ENDS = (ConditionType.COMPLETE, ConditionType.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +77,14 @@ def _stored_end(job: AlignmentJob, decision: Decision) -> Condition | None:
     """The stored condition that says that the current run is over: final, whatever becomes of its Job."""
     if decision.new_run or decision.run != (job.status.run or 0):
         return None
-    return next((c for c in job.status.conditions or () if c.type in ENDS and c.status == "True"), None)
+    return job.status.end
 
 
 def _method(job: AlignmentJob) -> str | None:
     try:
-        method = method_of(job.spec)
+        return method_of(job.spec).word
     except SpecProblem:
         return None
-    return {"reward": "Reward"}.get(method.value, method.value.upper())
 
 
 def _run(
@@ -159,7 +156,7 @@ def _history(job: AlignmentJob, decision: Decision, spent: dict[str, Any], limit
     """The runs before this one, oldest first; a run that was stopped for its successor is Replaced."""
     old, past = job.status, _dump(job.status.runs)
     if old.run and old.run != decision.run:
-        end = next((c for c in old.conditions or () if c.type in ENDS and c.status == "True"), None)
+        end = old.end
         entry = {
             "run": old.run,
             "rerun": old.rerun,

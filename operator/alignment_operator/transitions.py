@@ -85,7 +85,7 @@ class Transitions:
         self._cost = counter("gpu_cost", "Cost of those.", *per, "currency")
         self._lost = counter("lost_steps", "Steps done again, of runs that are over.", *per)
         for method, name in product(Method, CLASSES):
-            self._failures.labels(_word(method), name)
+            self._failures.labels(method.word, name)
 
     def written(self, job: Object, after: Object) -> None:
         """Count what one write says. job: as it was before, its status with it; after: the status that was written."""
@@ -131,8 +131,3 @@ class Transitions:
         cost = float(after.get("totalCost") or 0) - float(before.get("totalCost") or 0)
         if cost > 0:
             self._cost.labels(change.namespace, change.method, after.get("currency", "")).inc(cost)
-
-
-def _word(method: Method) -> str:
-    """As `status.method` has it."""
-    return {"reward": "Reward"}.get(method.value, method.value.upper())

@@ -60,6 +60,11 @@ class Method(StrEnum):
     KTO = "kto"
     REWARD = "reward"
 
+    @property
+    def word(self) -> str:
+        """As `status.method`, the column of `kubectl get` and the metrics have it."""
+        return "Reward" if self is Method.REWARD else self.upper()
+
 
 class ReferenceStrategy(StrEnum):
     """Where the reference log-probabilities of DPO and KTO come from."""
@@ -82,6 +87,10 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+
+
+# Those that say that a run is over.
+ENDS: Final = (ConditionType.COMPLETE, ConditionType.FAILED)
 
 
 class Phase(StrEnum):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from alignment_operator.api.constants import ENDS
 from alignment_operator.api.schema import Number, Section
 
 Long = Annotated[str, Field(max_length=4096)]
@@ -218,3 +219,8 @@ class Status(Section):
     result: Result | None = Field(None, description="The trainer's last word on the current run.")
     failure: Failure | None = Field(None, description="Why the run failed, or what keeps it from running.")
     usage: Usage | None = Field(None, description="GPU time and cost; see docs/observability.md.")
+
+    @property
+    def end(self) -> Condition | None:
+        """The condition that says that the current run is over; None while it is not."""
+        return next((c for c in self.conditions or () if c.type in ENDS and c.status == "True"), None)

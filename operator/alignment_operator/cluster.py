@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -67,6 +68,18 @@ class ApiError(Exception):
         return self.status in (401, 429) or self.status >= 500
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `path` without query; `limit`: seconds for the whole answer, or aiohttp's own words."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Object | None = None
+    content_type: str = "application/json"
+    limit: aiohttp.ClientTimeout | float = TIMEOUT
+
+
 async def connect(kubeconfig: str | None = None) -> Cluster:
     """Log in with the kubeconfig, or with the pod's service account when there is none."""
     configuration = client.Configuration()
@@ -95,7 +108,7 @@ class Cluster:
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """The object as it is now (a quorum read); None when there is none."""
         try:
-            return await self._call("GET", resource.path(namespace, name))
+            return await self.call(Request("GET", resource.path(namespace, name)))
         except ApiError as error:
             if error.not_found:
                 return None
@@ -105,11 +118,8 @@ class Cluster:
         """LIST, consistent, page by page; every page carries the resourceVersion of the whole list."""
         token = ""
         while True:
-            page = await self._call(
-                "GET",
-                resource.path(namespace),
-                query=query | {"limit": str(PAGE)} | ({"continue": token} if token else {}),
-            )
+            asked = query | {"limit": str(PAGE)} | ({"continue": token} if token else {})
+            page = await self.call(Request("GET", resource.path(namespace), asked))
             yield page
             token = page["metadata"].get("continue", "")
             if not token:
@@ -126,7 +136,7 @@ class Cluster:
         query |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         query |= {"resourceVersion": version} if version else {}
         silence = aiohttp.ClientTimeout(total=WATCH_SECONDS + TIMEOUT, sock_read=WATCH_SILENCE)
-        answer = await self._send("GET", resource.path(namespace), query=query, limit=silence)
+        answer = await self._send(Request("GET", resource.path(namespace), query, limit=silence))
         response = answer.response  # of aiohttp, for reading line by line
         try:
             async for line in response.content:
@@ -142,27 +152,25 @@ class Cluster:
         """POST a namespaced manifest; `dry_run`: ask whether it would be taken, and change nothing."""
         path = resource.path(manifest["metadata"]["namespace"])
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
-        return await self._call("POST", path, body=manifest, query=query)
+        return await self.call(Request("POST", path, query, manifest))
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str | None = None
     ) -> Object:
         """JSON merge patch. A resourceVersion in it makes a lost race a conflict."""
         path = resource.path(namespace, name, subresource)
-        return await self._call(
-            "PATCH", path, body=patch, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE_PATCH
-        )
+        return await self.call(Request("PATCH", path, {"fieldManager": FIELD_MANAGER}, patch, MERGE_PATCH))
 
     async def apply_progress(self, resource: Resource, manifest: Object) -> Object:
         """Server-side apply of status.progress and status.metrics, with the field owner of the progress endpoint."""
         path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"], "status")
         query = {"fieldManager": PROGRESS_FIELD_MANAGER, "force": "true"}
-        return await self._call("PATCH", path, body=manifest, query=query, content_type=APPLY_PATCH)
+        return await self.call(Request("PATCH", path, query, manifest, APPLY_PATCH))
 
     async def replace(self, resource: Resource, manifest: Object) -> Object:
         """PUT; the manifest's resourceVersion makes a lost race a conflict."""
         path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        return await self._call("PUT", path, body=manifest, query={"fieldManager": FIELD_MANAGER})
+        return await self.call(Request("PUT", path, {"fieldManager": FIELD_MANAGER}, manifest))
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         """Delete this very object in the background (its dependents go with it); success when it is already gone."""
@@ -173,47 +181,30 @@ class Cluster:
             "preconditions": {"uid": uid},
         }
         try:
-            await self._call("DELETE", resource.path(namespace, name), body=body)
+            await self.call(Request("DELETE", resource.path(namespace, name), body=body))
         except ApiError as error:
             if not (error.not_found or error.conflict):  # conflict: the name now belongs to another object
                 raise
 
     async def raw(self, path: str) -> Object:
         """GET of a path that is no resource (`/openid/v1/jwks`)."""
-        return await self._call("GET", path)
+        return await self.call(Request("GET", path))
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Object | None = None,
-        query: dict[str, str] | None = None,
-        content_type: str | None = None,
-    ) -> Object:
-        response = await self._send(method, path, body=body, query=query, content_type=content_type)
+    async def call(self, request: Request) -> Object:
+        """What none of the above does; returns the decoded answer."""
+        response = await self._send(request)
         return from_json(await response.read())
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Object | None = None,
-        query: dict[str, str] | None = None,
-        content_type: str | None = None,
-        limit: aiohttp.ClientTimeout | float = TIMEOUT,
-    ) -> Any:
+    async def _send(self, request: Request) -> Any:
         """The response, its body not read. Raises ApiError."""
-        if method != "GET":
+        if request.method != "GET":
             self._guard()
         # the API server's key set has a media type of its own, and it takes no other
-        headers = {"Accept": "application/json, application/jwk-set+json"}
-        if content_type:
-            headers["Content-Type"] = content_type
+        headers = {"Accept": "application/json, application/jwk-set+json", "Content-Type": request.content_type}
+        method, path, body = request.method, request.path, request.body
         await self._api.update_params_for_auth(headers, None, ["BearerToken"], path, method, body)
-        url = self._api.configuration.host + quote(path) + ("?" + urlencode(query) if query else "")
-        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=limit)
+        url = self._api.configuration.host + quote(path) + ("?" + urlencode(request.query) if request.query else "")
+        response = await self._api.call_api(method, url, headers, body=body, _request_timeout=request.limit)
         if response.status >= 400:
             raise _error(response.status, await response.read())
         return response

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from alignment_operator.cluster import ApiError, Cluster
+from alignment_operator.cluster import ApiError, Cluster, Request
 from alignment_operator.resources import ALIGNMENT_JOBS, CONFIG_MAPS, JOBS, PODS, Resource
 from dev.simulated import SimulatedCluster
 from dev.simulated.cluster import ready
@@ -179,7 +179,7 @@ class Faults:
         conditions = {"uid": seen["uid"], "resourceVersion": seen["resourceVersion"]}
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         path = resource.path(self._namespace, seen["name"])
-        await self._cluster._call("DELETE", path, body=body | {"preconditions": conditions})
+        await self._cluster.call(Request("DELETE", path, body=body | {"preconditions": conditions}))
 
     async def _victims(
         self, resource: Resource, count: int, choice: int, eligible: Callable[[Json], bool]

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from alignment_operator.cluster import ApiError, Cluster
+from alignment_operator.cluster import ApiError, Cluster, Request
 from alignment_operator.resources import CONFIG_MAPS, PODS
 
 from .history import JOB_LABEL, RUN_LABEL
@@ -82,7 +82,7 @@ class Reports:
                 "spec": {"audiences": [AUDIENCE], "expirationSeconds": 3600, "boundObjectRef": bound},
             }
             path = f"/api/v1/namespaces/{pod['namespace']}/serviceaccounts/default/token"
-            made = await self._cluster._call("POST", path, body=request)
+            made = await self._cluster.call(Request("POST", path, body=request))
             self._tokens[pod["uid"]] = made["status"]["token"]
         return self._tokens[pod["uid"]]
 

@@ -51,13 +51,14 @@ def _run(options: argparse.Namespace) -> int:
     from .leader import LeaseLost
     from .process import run
     from .resync import CrdMissing
+    from .startup import Forbidden
 
     logs.configure(options.log_level, options.log_format)
     _collect_seldom()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(load(options.settings, _overrides(options)), options.kubeconfig, options.bind))
-    except (SettingsProblem, CrdMissing) as problem:
+    except (SettingsProblem, CrdMissing, Forbidden) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
     except LeaseLost as lost:

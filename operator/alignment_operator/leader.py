@@ -58,6 +58,10 @@ class Lease:
         if not self.held:
             raise LeaseLost(f"the lease {self._namespace}/{self._name} was not renewed in time")
 
+    async def read(self) -> None:
+        """Look whether it can be read at all. Raises ApiError."""
+        await self._cluster.get(LEASES, self._namespace, self._name)
+
     async def acquire(self) -> None:
         """Return as soon as the Lease is ours. Whoever calls it runs `hold` from then on."""
         while not await self._try(self._seconds / 3):

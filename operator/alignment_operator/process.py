@@ -11,17 +11,16 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-import aiohttp
 import kopf
 from aiohttp import web
 
 from . import handlers, probes
 from .certificates import Certificates
-from .cluster import ApiError, Cluster, connect
+from .cluster import Cluster, connect
 from .kueue import Workloads
 from .leader import Lease, only_lost
 from .listener import BoundedSite
@@ -32,6 +31,7 @@ from .progress import Reports
 from .reconcile import Reconciler
 from .resync import Resync
 from .settings import Settings
+from .startup import answered
 from .store import Key, Store
 from .tokens import Keys, Tokens
 from .watches import Watches
@@ -43,7 +43,6 @@ IDLE_SECONDS = 5.0  # a connection without a request is closed then; aiohttp's o
 CONNECTIONS = 512  # of the progress endpoint at a time; more wait
 LINGERING_SECONDS = 2.0  # for the rest of a body that is answered before its end
 STOP_SECONDS = 2.0  # for reconciles in flight; whatever they leave undone, the next leader does
-RETRY_SECONDS = (0.5, 5.0)  # the first wait for an API server that does not answer, doubled up to the last
 
 
 class Process:
@@ -89,10 +88,11 @@ class Process:
         """Probes, a full store, the progress endpoint; returns the tasks of the latter."""
         runner = await self._runner(probes.routes(self._health, self._queue, self._metrics))
         await web.TCPSite(runner, self._bind, self._settings.health_port).start()
-        await _answered(self._resync_once)
+        await answered(self._resync_once)
+        await answered(self._lease.read)
         if not self._certificates:
             return []
-        await _answered(self._certificates.refresh)
+        await answered(self._certificates.refresh)
         return [asyncio.create_task(self._certificates.keep(), name="certificates"), await self._serve_progress()]
 
     def _parts(self) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
@@ -133,7 +133,7 @@ class Process:
             raise
 
     async def _work(self) -> None:
-        await _answered(self._resync_once)  # the last leader's writes may not have reached our watches yet
+        await answered(self._resync_once)  # the last leader's writes may not have reached our watches yet
         self._metrics.lead()
         self._health.leading = True
         for key in self._store.job_keys():
@@ -212,25 +212,6 @@ async def run(settings: Settings, kubeconfig: str | None, bind: str) -> None:
     """Log in and run one process."""
     cluster = await connect(kubeconfig)
     await Process(settings, cluster, kubeconfig, bind).run()
-
-
-async def _answered(call: Callable[[], Awaitable[None]]) -> None:
-    """Call again until the API server answers: to end would only bring the kubelet's back-off, which grows to minutes.
-
-    Raises ApiError for an answer that will stay the same.
-    """
-    wait, longest = RETRY_SECONDS
-    while True:
-        try:
-            return await call()
-        except (TimeoutError, aiohttp.ClientError) as error:
-            log.warning("the API server does not answer", extra={"error": repr(error), "again": wait})
-        except ApiError as error:
-            if not error.passing:
-                raise
-            log.warning("the API server cannot answer", extra={"error": str(error), "again": wait})
-        await asyncio.sleep(wait)
-        wait = min(wait * 2, longest)
 
 
 def _identity() -> str:

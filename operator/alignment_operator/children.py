@@ -1,10 +1,11 @@
-"""Making a run's ConfigMap, Service and Job, in this order, as often as needed and never twice."""
+"""Making a run's ConfigMap, Service and Job, the Job last, as often as needed and never twice."""
 
 import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import aiohttp
 import yaml
 
 from . import jobs, networkpolicy, obstacles, recipe
@@ -31,21 +32,39 @@ class Children:
     def __init__(self, cluster: Cluster, settings: Settings, authority: Callable[[], str]) -> None:
         self._cluster, self._settings, self._authority = cluster, settings, authority
 
-    async def make(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> Object:
-        """Make what is missing of the run; returns the Job. Raises NotYet, SpecProblem, ApiError."""
-        built = decision.recipe or await self._recipe(job, decision.run, upstream)
-        config = jobs.config_map(job, built, decision.run, self._settings, self._authority())
-        await self._config_map(job, config, replace=decision.new_run)
-        if service := jobs.service(job, decision.run, self._settings):
-            await self._ensure(job, service)
-        if policy := networkpolicy.network_policy(job, decision.run, self._settings):
-            await self._ensure(job, policy)  # before the pods that it holds
+    async def make(
+        self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None, *, placed: bool = False
+    ) -> Object:
+        """Make what is missing of the run; returns the Job. Raises NotYet, SpecProblem, ApiError.
+
+        `placed`: `place` has just made all that comes before the Job.
+        """
+        # of a run whose Job was never seen no pod has read anything: what is there may be of another spec
+        fresh = job.status.job_uid is None
+        built = decision.recipe or await self._recipe(job, decision.run, upstream, fresh)
+        if not placed:
+            await self._surround(job, built, decision.run, fresh)
         try:
             return await self._ensure(job, jobs.job(job, built, decision.run, self._settings, upstream))
         except ApiError as error:
             if error.refused:
                 raise refusal(error) from error
             raise
+
+    async def place(self, job: AlignmentJob, decision: Decision) -> bool:
+        """Make what comes before the Job of a run that is about to begin; returns whether all of it was made.
+
+        It takes no device, and touches nothing that is there: whether the run begins is decided elsewhere meanwhile.
+        What the API server says against it is left to `make`, which asks again.
+        """
+        assert decision.recipe is not None
+        try:
+            for manifest in self._before_job(job, decision.recipe, decision.run):
+                await self._cluster.create(of(manifest), manifest)
+        except (ApiError, TimeoutError, aiohttp.ClientError) as error:
+            log.debug("not placed", extra={"because": str(error) or repr(error)})
+            return False
+        return True
 
     async def clear(self, resource: Resource, meta: Object) -> None:
         """Delete a child of a deleted AlignmentJob of this name.
@@ -82,8 +101,22 @@ class Children:
                 raise
         return None
 
-    async def _recipe(self, job: AlignmentJob, run: int, upstream: UpstreamView | None) -> recipe.Recipe:
+    def _before_job(self, job: AlignmentJob, built: recipe.Recipe, run: int) -> list[Object]:
+        """The ConfigMap, the Service of several nodes, the NetworkPolicy: the pods that it holds come after it."""
+        config = jobs.config_map(job, built, run, self._settings, self._authority())
+        more = jobs.service(job, run, self._settings), networkpolicy.network_policy(job, run, self._settings)
+        return [config, *(manifest for manifest in more if manifest)]
+
+    async def _surround(self, job: AlignmentJob, built: recipe.Recipe, run: int, fresh: bool) -> None:
+        config, *more = self._before_job(job, built, run)
+        await self._config_map(job, config, replace=fresh)
+        for manifest in more:
+            await self._ensure(job, manifest)
+
+    async def _recipe(self, job: AlignmentJob, run: int, upstream: UpstreamView | None, fresh: bool) -> recipe.Recipe:
         """The recipe that the run started with, whatever this operator would write today: the run must resume."""
+        if fresh:
+            return recipe.build(job, run, self._settings, upstream)
         name = recipe.child_name(job.metadata.name, run)
         config = await self._cluster.get(CONFIG_MAPS, job.metadata.namespace, name)
         if config is None or not _is_ours(config, job):
@@ -93,7 +126,7 @@ class Children:
         return recipe.Recipe(what, how, "", how["outputPath"], *texts)
 
     async def _config_map(self, job: AlignmentJob, manifest: Object, *, replace: bool) -> None:
-        """It is immutable: one that was left by a refused start of this run is made anew."""
+        """It is immutable: one that was left by another start of this run is made anew."""
         there = await self._ensure(job, manifest)
         if replace and there.get("data") != manifest["data"]:
             await self._cluster.delete(

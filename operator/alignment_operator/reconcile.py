@@ -7,10 +7,12 @@ never makes a second Job for a run.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from . import events, obstacles, refusals
@@ -22,6 +24,7 @@ from .problems import SpecProblem
 from .resources import ALIGNMENT_JOBS, JOBS, WORKLOADS, Resource
 from .runs import Decision, decide
 from .settings import Settings
+from .status import Event, StatusResult
 from .statuswriter import SETTLE_SECONDS, StatusWriter, soonest
 from .store import Key, Store
 from .subject import Models, Subject
@@ -45,8 +48,10 @@ class Reconciler:
         enqueue: Callable[[Key], None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         told: Callable[[Object, Object], None] = lambda job, status: None,
+        note: Callable[[Object, Iterable[Event]], Awaitable[None]] | None = None,
     ) -> None:
         self._store, self._cluster, self._settings, self._now, self._enqueue = store, cluster, settings, now, enqueue
+        self._note = note or partial(events.emit, cluster)
         self._children = Children(cluster, settings, authority)
         self._preflight = Preflight(cluster, self._children)
         self._status = StatusWriter(store, cluster, settings, now, self._keep, told)
@@ -68,13 +73,13 @@ class Reconciler:
             await self._delete_job(subject)
         if decision.new_run:
             subject = subject.of_next_run()
-        result = await self._status.write(subject, decision)
+        result, placed = await self._write(subject, decision)
         try:
-            again = await self._act(subject, decision)
+            again = await self._act(subject, decision, placed)
         except Exception:
-            await events.emit(self._cluster, obj, result.events)
+            await self._note(obj, result.events)
             raise
-        await events.emit(self._cluster, obj, result.events)  # last: nobody waits for them
+        await self._note(obj, result.events)  # last: nobody waits for them
         return soonest(result.look_again, decision.look_again, again)
 
     def _forget(self, key: Key) -> None:
@@ -103,10 +108,25 @@ class Reconciler:
             return replace(none, problem=problem, look_again=refusals.RETRY_SECONDS)
         return decision
 
-    async def _act(self, subject: Subject, decision: Decision) -> float | None:
+    async def _write(self, subject: Subject, decision: Decision) -> tuple[StatusResult, bool]:
+        """The status; where a run begins, what comes before its Job is made beside it: returns whether that is there.
+
+        The Job itself waits for the status: only that says, on the version that was decided on, that the run begins.
+        """
+        if not decision.new_run:
+            return await self._status.write(subject, decision), False
+        status, place = self._status.write(subject, decision), self._children.place(subject.job, decision)
+        written, placed = await asyncio.gather(status, place, return_exceptions=True)
+        if isinstance(written, BaseException):
+            raise written
+        if isinstance(placed, BaseException):
+            raise placed
+        return written, placed
+
+    async def _act(self, subject: Subject, decision: Decision, placed: bool) -> float | None:
         """What follows the status write; returns the seconds to the next look (None: it does not ask for one)."""
         if decision.start or await self._children.lack(subject.job, subject.observed, self._now()):
-            return await self._start(subject, decision)
+            return await self._start(subject, decision, placed)
         if decision.patch and subject.observed.job:
             await self._patch_job(subject.observed.job, decision.patch)
         if decision.workload and subject.observed.workload:
@@ -115,7 +135,7 @@ class Reconciler:
             await self._delete_job(subject)
         return None
 
-    async def _start(self, subject: Subject, decision: Decision) -> float | None:
+    async def _start(self, subject: Subject, decision: Decision, placed: bool) -> float | None:
         """Make the run's children; of one that started before only if the AlignmentJob, read live, still says so."""
         key = subject.key
         if not decision.new_run and not await self._is_current(key):
@@ -125,7 +145,7 @@ class Reconciler:
             return None
         subject = replace(subject, obj=obj, job=self._models.of(key, obj)[0])
         try:
-            child = await self._children.make(subject.job, decision, subject.observed.upstream)
+            child = await self._children.make(subject.job, decision, subject.observed.upstream, placed=placed)
         except NotYet as wait:
             log.info("waiting", extra={"job": "/".join(key), "why": str(wait)})
             return NOT_YET_SECONDS
@@ -140,7 +160,7 @@ class Reconciler:
         self._refusals.note(subject.key, subject.job.metadata.generation, problem)
         decision = replace(decision, start=False, new_run=False, problem=problem)
         result = await self._status.write(subject, decision)
-        await events.emit(self._cluster, subject.obj, result.events)
+        await self._note(subject.obj, result.events)
         return refusals.RETRY_SECONDS
 
     async def _clear_predecessor(self, subject: Subject) -> None:

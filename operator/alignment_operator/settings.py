@@ -210,7 +210,7 @@ class Settings:
     """Empty: the whole cluster."""
 
     workers: int = 16
-    """Reconciles at a time: also the limit on concurrent writes to the API server."""
+    """Reconciles at a time; each has two writes under way at most, where a run begins."""
 
     resync_seconds: float = 600.0
     """Every so often the store is pruned by a LIST and every key reconciled: heals events lost in a watch gap."""

@@ -19,13 +19,14 @@ class Died(BaseException):
 
 
 class FakeCluster:
-    """Same methods as Cluster, as far as reconcile uses them. `refuse`: the message with which Jobs are refused."""
+    """Same methods as Cluster, as far as reconcile uses them. `refuse`: the message for what is `refused`."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.calls: list[str] = []
         self.created: list[str] = []
         self.refuse: str | None = None
+        self.refused = "Job"
         self._version = 0
         self._die_at: int | None = None
         self._die_after = False
@@ -90,7 +91,7 @@ class FakeCluster:
         return self.put(manifest)
 
     def _refuse(self, manifest: Object) -> None:
-        if self.refuse and manifest["kind"] == "Job":
+        if self.refuse and manifest["kind"] == self.refused:
             raise ApiError(422, "Invalid", self.refuse)
 
     def _patch(self, key: tuple[str, str, str], patch: Object) -> Object:

@@ -180,6 +180,89 @@ def test_children_are_made_in_this_order_after_the_status():
     ]
 
 
+class Slow(FakeCluster):
+    """Answers the write of status, or that of one kind of child, when it is told to."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.answer = what, asyncio.Event()
+
+    async def patch(self, *args: Any, **more: Any) -> dict[str, Any]:
+        done = await super().patch(*args, **more)
+        await self._wait("status")
+        return done
+
+    async def create(self, resource: Any, manifest: dict[str, Any], **more: Any) -> dict[str, Any]:
+        done = await super().create(resource, manifest, **more)
+        await self._wait(resource.kind)
+        return done
+
+    async def _wait(self, what: str) -> None:
+        if what == self.what:
+            await self.answer.wait()
+
+
+@pytest.mark.parametrize("what", ["status", "ConfigMap"])
+async def test_a_run_begins_with_both_writes_at_a_time_and_its_job_waits_for_both(what):
+    cluster = Slow(what)
+    fresh(cluster)
+    life = asyncio.create_task(settle(cluster))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert "patch AlignmentJob demo status" in cluster.calls
+    assert "create ConfigMap demo-r1" in cluster.calls
+    assert "create Job demo-r1" not in cluster.calls
+    cluster.answer.set()
+    await life
+    assert cluster.created.count("Job demo-r1") == 1
+
+
+def overtaken() -> FakeCluster:
+    """The user changed the spec while its run began: status is refused, the ConfigMap of the old spec is made."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    store = Store()
+    seen = cluster.objects["AlignmentJob", "team", "demo"]
+    store.put(ALIGNMENT_JOBS, seen)
+    spec = seen["spec"] | {"dpo": {"beta": 0.2}, "hangTimeoutSeconds": 900}
+    cluster.put({**seen, "spec": spec, "metadata": seen["metadata"] | {"generation": 2}})
+    reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", lambda key: None, lambda: NOW)  # type: ignore[arg-type]
+    with pytest.raises(ApiError, match="Conflict"):
+        asyncio.run(reconciler.reconcile(KEY))
+    assert not cluster.of("Job")
+    assert "beta: 0.1" in cluster.of("ConfigMap")[0]["data"]["recipe.yaml"]
+    return cluster
+
+
+def test_what_was_made_for_a_spec_that_changed_meanwhile_is_replaced_wherever_the_operator_dies():
+    for call in range(100):
+        cluster = overtaken()
+        cluster.die(call, after=True)
+        with contextlib.suppress(Died):
+            asyncio.run(settle(cluster))
+            break
+        asyncio.run(settle(cluster))
+        assert cluster.created.count("Job demo-r1") == 1
+        (config,) = cluster.of("ConfigMap")
+        assert "beta: 0.2" in config["data"]["recipe.yaml"]
+        assert "hangTimeoutSeconds: 900" in config["data"]["run.yaml"]
+    assert call > 5
+
+
+def test_a_config_map_that_cannot_be_made_beside_the_status_is_tried_again_and_keeps_the_job_back():
+    """Of a quota, say: the run has begun, and its Job comes when the ConfigMap could be made."""
+    cluster = FakeCluster()
+    fresh(cluster)
+    cluster.refuse, cluster.refused = "exceeded quota", "ConfigMap"
+    with pytest.raises(ApiError, match="exceeded quota"):
+        asyncio.run(settle(cluster))
+    assert "create Job demo-r1" not in cluster.calls
+    assert cluster.of("AlignmentJob")[0]["status"]["jobName"] == "demo-r1"
+    cluster.refuse = None
+    asyncio.run(settle(cluster))
+    assert picture(cluster) == picture(straight(fresh))
+
+
 def test_a_fresh_job_costs_two_status_writes():
     assert straight(fresh).calls.count("patch AlignmentJob demo status") == 2
 

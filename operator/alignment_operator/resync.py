@@ -61,8 +61,8 @@ class Resync:
         except ApiError as error:
             if resource is ALIGNMENT_JOBS and error.not_found:
                 raise CrdMissing(
-                    "this cluster does not know AlignmentJobs: install the chart with crds.install=true, or the definition "
-                    "by `python -m alignment_operator crd | kubectl apply --server-side -f -`"
+                    "this cluster does not know AlignmentJobs: install the chart with crds.install=true, or their "
+                    "definition by `python -m alignment_operator crd | kubectl apply --server-side -f -`"
                 ) from error
             raise
         news += self._store.prune(resource, namespace, listed, int(version))

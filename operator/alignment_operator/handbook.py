@@ -16,6 +16,7 @@ def translated(recipe: Json, notes: list[str]) -> Json:
     """Return the recipe with TRL's dataset fields. What a person should know is added to `notes`."""
     recipe = dict(recipe)
     splits = recipe.pop("dataset_splits", [])
+    splits = [splits] if isinstance(splits, str) else splits
     if isinstance(mixer := recipe.get("datasets"), dict):
         recipe = {key: value for key, value in recipe.items() if key != "datasets"} | _unmixed(mixer, notes)
     trained = [split for split in splits if not split.startswith("test")]

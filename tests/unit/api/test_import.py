@@ -138,6 +138,11 @@ def test_of_one_dataset_one_split_is_used_and_the_others_are_named() -> None:
     assert any(note.startswith("dataset_splits: train_gen left out") for note in result.notes)
 
 
+def test_one_split_may_be_a_plain_text() -> None:
+    recipe = "model_name_or_path: a\ndataset_mixer: {b: 1}\ndataset_splits: train_sft"
+    assert convert(recipe, "sft").spec["dataset"] == {"datasetName": "b", "datasetTrainSplit": "train_sft"}
+
+
 def test_of_an_old_and_a_new_name_the_new_one_counts_and_the_old_one_is_named() -> None:
     result = convert("model_name_or_path: a\ndataset_name: b\nmax_length: 512\nmax_seq_length: 1024", "sft")
     assert result.spec["sft"] == {"maxLength": 512}

@@ -48,8 +48,8 @@ def test_a_worker_that_is_killed_takes_the_pod_down_with_its_code(new_run, rank)
     assert pod.message["step"] >= 3
 
 
-def test_two_pods_give_the_same_losses(new_run, alone):
-    run = two_pods(new_run, per_device_train_batch_size=2, **SMALL)
+def test_two_pods_of_two_processes_give_the_same_losses(new_run, alone):
+    run = two_pods(new_run, {"processesPerNode": 2}, per_device_train_batch_size=1, **SMALL)
     pods = [run.start(JOB_COMPLETION_INDEX=str(index)) for index in (0, 1)]
     for pod in pods:
         assert pod.wait() == 0, pod.output[-3000:]

@@ -76,7 +76,9 @@ def test_argo_cd_shows_the_sentence_that_says_what_to_do() -> None:
         sentences = {c["message"] for c in states[name]["status"].get("conditions", ())}
         assert shown.message in sentences or "not-looked-at" in name, name
     (failed,) = engines.argo([states["failed"]])
-    assert states["failed"]["status"]["failure"]["message"] in failed.message
+    failure = states["failed"]["status"]["failure"]
+    assert failure["message"] in failed.message
+    assert failure["cure"] in failed.message
 
 
 def test_kubectl_wait_takes_no_end_of_an_older_spec(apiserver: ApiServer, namespace: str) -> None:

@@ -14,7 +14,10 @@ NAME = (
     "if the repository is private, give spec.hub.secretName a token that may read it."
 )
 TOKEN = "Accept the repository's terms on the hub and give spec.hub.secretName a token that may read it."
-NETWORK = "The hub or the network is down: it is tried again; with spec.cache.volume a download is kept."
+NETWORK = (
+    "The hub or the network is down, or the hub's certificate is not trusted (then name your authority's in "
+    "SSL_CERT_FILE): it is tried again; with spec.cache.volume a download is kept."
+)
 DEVICE = "Check the node's GPU and driver; it is tried again, with luck on another node."
 SETTINGS = "Change the field that the message names."
 # Where a library's words name no field of ours

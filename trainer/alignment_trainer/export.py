@@ -29,7 +29,7 @@ _OURS = [
 ]
 _GO_ON = (
     "Then delete the job and apply it again: the model is complete, and it goes on with the upload. "
-    "Another repository, or another spec.rerun, trains anew."
+    "Another spec.output.push.repository, or another spec.rerun, trains anew."
 )
 _TOKEN_CURE = f"Give spec.output.push.secretName a token that may write there. {_GO_ON}"
 _XET_CURE = (

@@ -38,13 +38,12 @@ def template(job: AlignmentJob, run: int, settings: Settings, upstream: Upstream
     `upstream`: the job that `spec.model.fromJob` names. Raises SpecProblem where the podTemplate or `spec.resources`
     touch what is the operator's, and when the upstream job is gone.
     """
-    pods = settings.pods
     spec: Json = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": job.spec.termination_grace_period_seconds,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _pod_security(pods),
+        "securityContext": _pod_security(settings.pods),
         "containers": [_container(job, run, settings)],
         "volumes": _volumes(job, run, settings, upstream),
     }
@@ -52,13 +51,18 @@ def template(job: AlignmentJob, run: int, settings: Settings, upstream: Upstream
         spec["subdomain"] = child_name(job.metadata.name, run)
     if job.spec.priority_class_name:
         spec["priorityClassName"] = job.spec.priority_class_name
-    if pods.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": name} for name in pods.image_pull_secrets]
-    if pods.tolerations:
-        spec["tolerations"] = [dict(toleration) for toleration in pods.tolerations]
-    if pods.node_selector:
-        spec["nodeSelector"] = dict(pods.node_selector)
+    spec |= _of_settings(settings.pods)
     return overlay.apply({"metadata": {"labels": of_run(job, run)}, "spec": spec}, _written(job.spec.pod_template))
+
+
+def _of_settings(pods: PodSettings) -> Json:
+    """What the settings give to every pod; the podTemplate is merged over it."""
+    given: Json = {
+        "imagePullSecrets": [{"name": name} for name in pods.image_pull_secrets],
+        "tolerations": [dict(toleration) for toleration in pods.tolerations],
+        "nodeSelector": dict(pods.node_selector),
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _pod_security(pods: PodSettings) -> Json:

@@ -26,43 +26,45 @@ def _loss(*names: str) -> str:
     return f"{has('dpo.lossType')} && self.dpo.lossType.exists(loss, loss in [{options}])"
 
 
+# TRL cuts their sequences whatever maxLength says
+ALWAYS_CUT = ("orpo", "cpo")
+
+
 def _lengths(method: str) -> list[Rule]:
-    rules = [
-        Rule(
-            f"max-length-{method}",
-            when(has(f"{method}.maxLength"), f"self.{method}.maxLength != 0"),
-            "0 would cut away every token: set at least 1, or -1 for no truncation"
-            if method not in ("orpo", "cpo")
-            else "0 would cut away every token: set at least 1",
-            f"{method}.maxLength",
-            "every row is dropped or cut to nothing",
-        )
-    ]
-    if method in ("orpo", "cpo"):
-        rules.append(
-            Rule(
-                f"no-unlimited-length-{method}",
-                when(has(f"{method}.maxLength"), f"self.{method}.maxLength != -1"),
-                f"{method.upper()} cannot turn truncation off: set maxLength to the longest sequence that you have",
-                f"{method}.maxLength",
-                "TRL silently cuts at 512",
-            )
-        )
-    else:
-        rules.append(
-            Rule(
-                f"pad-multiple-{method}",
-                when(
-                    has(f"{method}.padToMultipleOf"),
-                    f"type(self.{method}.padToMultipleOf) == int ? self.{method}.padToMultipleOf > 0 : "
-                    f"self.{method}.padToMultipleOf == 'auto'",
-                ),
-                "must be a number of at least 1, or auto",
-                f"{method}.padToMultipleOf",
-                "invalid literal for int(), or a modulo by zero",
-            )
-        )
-    return rules
+    always_cut = method in ALWAYS_CUT
+    set_at_least = "set at least 1" if always_cut else "set at least 1, or -1 for no truncation"
+    length = Rule(
+        f"max-length-{method}",
+        when(has(f"{method}.maxLength"), f"self.{method}.maxLength != 0"),
+        f"0 would cut away every token: {set_at_least}",
+        f"{method}.maxLength",
+        "every row is dropped or cut to nothing",
+    )
+    return [length, _always_cut(method) if always_cut else _padding(method)]
+
+
+def _always_cut(method: str) -> Rule:
+    return Rule(
+        f"no-unlimited-length-{method}",
+        when(has(f"{method}.maxLength"), f"self.{method}.maxLength != -1"),
+        f"{method.upper()} cannot turn truncation off: set maxLength to the longest sequence that you have",
+        f"{method}.maxLength",
+        "TRL silently cuts at 512",
+    )
+
+
+def _padding(method: str) -> Rule:
+    return Rule(
+        f"pad-multiple-{method}",
+        when(
+            has(f"{method}.padToMultipleOf"),
+            f"type(self.{method}.padToMultipleOf) == int ? self.{method}.padToMultipleOf > 0 : "
+            f"self.{method}.padToMultipleOf == 'auto'",
+        ),
+        "must be a number of at least 1, or auto",
+        f"{method}.padToMultipleOf",
+        "invalid literal for int(), or a modulo by zero",
+    )
 
 
 def _reference(method: str) -> list[Rule]:

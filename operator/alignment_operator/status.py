@@ -23,7 +23,7 @@ from .problems import SpecProblem
 from .recipe import child_name, method_of
 from .settings import Settings
 from .stages import Stage, stage_of
-from .views import Observed
+from .views import JobView, Observed
 
 if TYPE_CHECKING:
     from .runs import Decision
@@ -102,23 +102,37 @@ def _run(
     spent = _usage(job, observed, decision, end, settings, now)
     if decision.new_run:
         return _new_run(job, decision, spent, settings)
-    old, child = job.status, observed.job
-    kept: dict[str, Any] = {
+    over = {"completionTime": stamp(end.time) if end.time else None} if end else {}
+    return {
+        **_kept(job, observed.job, decision),
+        "usage": spent,
+        **_children(job, observed.job, decision, stage),
+        **over,
+    }
+
+
+def _kept(job: AlignmentJob, child: JobView | None, decision: Decision) -> dict[str, Any]:
+    """What is stored of the current run, and is not seen again."""
+    old = job.status
+    return {
         "run": decision.run,
         "rerun": decision.rerun,
         "runs": _dump(old.runs),
         "startTime": old.start_time or (stamp(child.start_time) if child and child.start_time else None),
         "completionTime": old.completion_time,
         "result": old.result.model_dump(by_alias=True, exclude_none=True) if old.result else None,
-        "usage": spent,
     }
-    if stage.phase is not Phase.REFUSED or child or _stored_end(job, decision):
-        # a refused run that never was gives its name up: the spec may be mended then
-        kept |= {"jobName": child_name(job.metadata.name, decision.run), "outputPath": old.output_path}
-        kept["jobUID"] = child.uid if child else old.job_uid
-    if end:
-        kept["completionTime"] = stamp(end.time) if end.time else None
-    return kept
+
+
+def _children(job: AlignmentJob, child: JobView | None, decision: Decision, stage: Stage) -> dict[str, Any]:
+    """A refused run that never was gives its name up: the spec may be mended then."""
+    if stage.phase is Phase.REFUSED and not child and not _stored_end(job, decision):
+        return {}
+    return {
+        "jobName": child_name(job.metadata.name, decision.run),
+        "jobUID": child.uid if child else job.status.job_uid,
+        "outputPath": job.status.output_path,
+    }
 
 
 def _usage(

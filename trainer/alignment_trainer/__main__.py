@@ -1,10 +1,16 @@
-"""Entry of a pod: `python -m alignment_trainer`; and for people, `python -m alignment_trainer estimate recipe.yaml`."""
+"""Entry of a pod: `python -m alignment_trainer`; and for people, `python -m alignment_trainer estimate recipe.yaml`.
+
+In a pod it takes no arguments: the run is described by recipe.yaml and run.yaml in $ALIGNMENT_CONFIG_DIR.
+"""
 
 import sys
 
 from .stopping import StopSignal
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__, end="")
+        sys.exit(0)
     if sys.argv[1:2] == ["estimate"]:
         from .memory.command import main as estimate
 

@@ -102,6 +102,12 @@ def test_the_launcher_is_small():
     assert int(peak) < 50 * 1024
 
 
+def test_who_asks_for_help_gets_it_and_starts_no_run():
+    asked = subprocess.run([sys.executable, "-m", "alignment_trainer", "--help"], capture_output=True, text=True)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert "estimate recipe.yaml" in asked.stdout
+
+
 def test_it_counts_the_cpus_that_the_container_may_use():
     assert 1 <= cpu_count() <= len(os.sched_getaffinity(0))
 

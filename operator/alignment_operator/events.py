@@ -21,12 +21,17 @@ MESSAGE_LIMIT = 1024  # the API server's
 
 
 async def emit(cluster: Cluster, about: dict[str, Any], events: Iterable[Event]) -> None:
-    """Post the events. An event is worth no retry: status says the same."""
+    """Post the events, now."""
     for event in events:
-        try:
-            await cluster.create(EVENTS, manifest(about, event, datetime.now(UTC)))
-        except (ApiError, TimeoutError, aiohttp.ClientError) as error:
-            log.warning("event lost", extra={"reason": event.reason, "error": str(error)})
+        await post(cluster, manifest(about, event, datetime.now(UTC)))
+
+
+async def post(cluster: Cluster, event: dict[str, Any]) -> None:
+    """Post the manifest of one. It is worth no retry: status says the same."""
+    try:
+        await cluster.create(EVENTS, event)
+    except (ApiError, TimeoutError, aiohttp.ClientError, ValueError) as error:  # ValueError: no JSON, of a proxy
+        log.warning("event lost", extra={"reason": event["reason"], "error": str(error)})
 
 
 async def about_pods(cluster: Cluster, pods: Iterable[PodView]) -> tuple[PodEvent, ...]:

@@ -29,6 +29,7 @@ from .preflight import warm_up
 from .probes import Health
 from .progress import Reports
 from .reconcile import Reconciler
+from .recorder import Recorder
 from .resync import Resync
 from .settings import Settings
 from .startup import answered
@@ -56,6 +57,8 @@ class Process:
         self._metrics = Metrics(self._store, self._queue, settings.workers, settings.lease_name)
         self._health = Health(settings.resync_seconds)
         self._lease = Lease(cluster, settings.namespace, settings.lease_name, _identity(), settings.lease_seconds)
+        self._writer = cluster.guarded(self._lease.check)
+        self._recorder = Recorder(self._writer)
         self._resync = Resync(self._store, cluster, settings, self._metrics, self._queue.add)
         self._watches = Watches(self._store, cluster, settings, self._resync, self._queue.add_after)
         self._workloads = Workloads(self._store, cluster, settings, self._queue.add)
@@ -127,6 +130,7 @@ class Process:
             async with asyncio.TaskGroup() as group:  # a crash of one ends the other, and the process
                 group.create_task(self._lease.hold(), name="lease")
                 group.create_task(self._work(), name="workers")
+                group.create_task(self._recorder.post(), name="events")
         except ExceptionGroup as failures:
             if lost := only_lost(failures):
                 raise lost from None
@@ -140,8 +144,9 @@ class Process:
             self._queue.add(key)
         authority = self._certificates.authority if self._certificates else str
         told = self._metrics.transitions.written
-        writer = self._cluster.guarded(self._lease.check)
-        reconciler = Reconciler(self._store, writer, self._settings, authority, self._queue.add, told=told)
+        reconciler = Reconciler(
+            self._store, self._writer, self._settings, authority, self._queue.add, told=told, note=self._recorder.note
+        )
         await work(self._queue, reconciler, self._metrics, self._settings.workers)
 
     async def _resync_once(self) -> None:
@@ -199,9 +204,12 @@ class Process:
         await self._cluster.close()
 
     async def _end_leader(self, task: asyncio.Task[Any]) -> None:
-        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
-        while self._queue.held and not task.done() and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.02)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                while self._queue.held and not task.done():
+                    await asyncio.sleep(0.02)
+                if not task.done():
+                    await self._recorder.drained()
         task.cancel()
         await asyncio.wait([task], timeout=1)
         with suppress(Exception):

@@ -16,7 +16,7 @@ from alignment_trainer.memory.device import host_bytes
 from alignment_trainer.memory.estimate import estimate
 from alignment_trainer.memory.settings import sharding
 from alignment_trainer.memory.weights import Format
-from alignment_trainer.memory.workload import Reference, Sharding, Workload
+from alignment_trainer.memory.workload import Reference, Sharding, Workload, Zero
 from tests.unit.trainer.memory_models import LLAMA_8B, SMOLLM2_135M, known
 
 GIB = 2**30
@@ -85,19 +85,37 @@ def test_sharding_divides_what_it_shards(shards: Sharding, divided: set[str]) ->
         (("shard_grad_op", None, None, 4), Sharding(1, 4, 4, 4)),
         ((True, {"reshard_after_forward": False}, None, 4), Sharding(1, 4, 4, 4)),
         (("full_shard", None, None, 1), Sharding()),
-        ((None, None, '{"zero_optimization": {"stage": 3}}', 4), Sharding(4, 4, 4, 4, masters=True)),
-        ((None, None, {"zero_optimization": {"stage": 2}}, 4), Sharding(1, 4, 4, 1, masters=True)),
+        ((None, None, '{"zero_optimization": {"stage": 3}}', 4), Sharding(4, 4, 4, 4, Zero(3))),
+        ((None, None, {"zero_optimization": {"stage": 2}}, 4), Sharding(1, 4, 4, 1, Zero(2))),
         (
             (None, None, {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, 1),
-            Sharding(masters=True, host_optimizer=True),
+            Sharding(zero=Zero(2, host_optimizer=True)),
         ),
         (
             (None, None, {"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, 4),
-            Sharding(4, 4, 4, 4, masters=True, host_weights=True),
+            Sharding(4, 4, 4, 4, Zero(3, host_weights=True)),
         ),
         (
             (None, None, {"zero_optimization": {"stage": 3, "offload_param": {"device": "none"}}}, 4),
-            Sharding(4, 4, 4, 4, masters=True),
+            Sharding(4, 4, 4, 4, Zero(3)),
+        ),
+        (
+            (
+                None,
+                None,
+                {"zero_optimization": {"stage": 2, "overlap_comm": True, "reduce_bucket_size": "auto"}},
+                4,
+                64,
+            ),
+            Sharding(1, 4, 4, 1, Zero(2, bucket=2 * 64 * 64, persists=100_000)),
+        ),
+        (
+            (None, None, {"zero_optimization": {"stage": 3, "reduce_bucket_size": "auto"}}, 4, 64),
+            Sharding(4, 4, 4, 4, Zero(3, bucket=64 * 64)),
+        ),
+        (
+            (None, None, {"zero_optimization": {"stage": 1, "contiguous_gradients": False}}, 4),
+            Sharding(1, 1, 4, 1, Zero(1, bucket=0)),
         ),
         ((None, None, None, 4), Sharding()),
     ],
@@ -110,14 +128,15 @@ def test_what_zero_offloads_takes_no_memory_of_the_gpu() -> None:
     """8 billion parameters in bf16, trained on one GPU: 2 bytes each stay, or none, where 16 do not fit."""
 
     def offloaded(**places: bool) -> Workload:
-        return replace(FULL, reference=None, sharding=Sharding(masters=True, **places))
+        return replace(FULL, reference=None, sharding=Sharding(zero=Zero(3, **places)))
 
     whole = estimate(offloaded())
     without_optimizer = estimate(offloaded(host_optimizer=True))
     without_weights = estimate(offloaded(host_optimizer=True, host_weights=True))
     assert whole.peak > 115 * GIB
     assert 15 * GIB < without_optimizer.peak < 30 * GIB
-    assert without_optimizer.parts["optimizer"] == without_weights.parts["weights"] == 0
+    assert without_optimizer.parts["optimizer"] == 0
+    assert without_weights.parts["weights"] < 1 << 20, "the norms, which ZeRO-3 keeps"
     assert without_weights.peak < without_optimizer.peak - 10 * GIB
     on_cpu = [estimate(replace(offloaded(host_optimizer=there), device="cpu")).peak for there in (False, True)]
     assert on_cpu[0] == on_cpu[1], "a CPU's memory is the host's"

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from . import activations, head
+from . import activations, head, zero_states
 from .optimizer import state_bytes, step_bytes
 from .weights import model_bytes
 from .workload import Workload
 
-BUCKET = 500_000_000  # elements that DeepSpeed reduces at once (reduce_bucket_size)
 FRAGMENTATION = 0.05  # of what comes and goes: blocks that torch's caching allocator cannot use again
 
 
@@ -47,13 +46,12 @@ class Estimate:
 
 def estimate(workload: Workload) -> Estimate:
     """The memory of one process of the run; pure."""
-    shards = workload.sharding
-    kept = 0 if workload.host_weights else 1
     parts = {
-        "weights": kept * model_bytes(workload.model, workload.weights) // shards.weights,
-        "adapter": kept * _adapter(workload) // shards.weights,
-        "reference": kept * _reference(workload) // shards.reference,
+        "weights": _weights(workload),
+        "adapter": _adapter(workload),
+        "reference": _reference(workload),
         "gradients": _gradients(workload),
+        "buckets": _buckets(workload),
         "optimizer": _optimizer(workload),
         "activations": activations.kept(workload) + _casts(workload),
         "head": head.kept(workload) + head.backward(workload),
@@ -63,15 +61,18 @@ def estimate(workload: Workload) -> Estimate:
 
 
 def _moments(workload: Workload, parts: Mapping[str, int]) -> dict[str, int]:
-    trained = parts["weights"] + parts["adapter"] + parts["optimizer"]
-    resident = trained + (parts["reference"] if workload.reference_pass else 0)
-    held = resident + (parts["gradients"] if workload.accumulation > 1 else 0)  # of earlier micro-batches
+    resident = parts["weights"] + parts["adapter"] + parts["optimizer"]
+    resident += parts["reference"] + _gathered_reference(workload) if workload.reference_pass else 0
+    gradients, buckets = parts["gradients"], parts["buckets"]
+    if workload.keeps_gradients:
+        resident, gradients, buckets = resident + gradients + buckets, 0, 0
+    held = resident + (gradients if workload.accumulation > 1 else 0)  # of earlier micro-batches
     held += parts["activations"]
     moments = {
-        "LM head's backward pass": held + head.kept(workload) + head.backward(workload),
-        "first layer of the backward pass": held + head.gradient(workload) + parts["working set"],
-        "end of the backward pass": resident + parts["gradients"] + parts["working set"],
-        "optimizer's step": resident + parts["gradients"] + _step(workload),
+        "LM head's backward pass": held + buckets + head.kept(workload) + head.backward(workload),
+        "first layer of the backward pass": held + buckets + head.gradient(workload) + parts["working set"],
+        "end of the backward pass": resident + gradients + buckets + parts["working set"],
+        "optimizer's step": resident + gradients + _step(workload),
     }
     if workload.reference_pass:
         moments["reference's pass"] = held + head.kept(workload) + _scoring(workload)
@@ -80,43 +81,62 @@ def _moments(workload: Workload, parts: Mapping[str, int]) -> dict[str, int]:
     return moments
 
 
+def _weights(workload: Workload) -> int:
+    weights, zero = workload.weights, workload.sharding.zero
+    small = zero_states.small_weights(workload.model.tensors, weights, zero) if zero else 0
+    return _split(workload, model_bytes(workload.model, weights), workload.sharding.weights) + small
+
+
 def _adapter(workload: Workload) -> int:
-    adapter = workload.adapter
+    adapter, zero = workload.adapter, workload.sharding.zero
     if adapter is None:
         return 0
     frozen = 4 * sum(tensor.size for tensor in adapter.tensors) * adapter.frozen_copies
-    return workload.trainable_bytes() + frozen
+    whole = zero_states.kept_whole(workload.trainable(), zero) if zero else 0
+    return _split(workload, workload.trainable_bytes() + frozen, workload.sharding.weights) + whole
 
 
 def _reference(workload: Workload) -> int:
-    return model_bytes(workload.reference.model, workload.reference.weights) if workload.reference else 0
+    reference = workload.reference
+    if reference is None:
+        return 0
+    return _split(workload, model_bytes(reference.model, reference.weights), workload.sharding.reference)
+
+
+def _split(workload: Workload, size: int, shards: int) -> int:
+    return 0 if workload.host_weights else size // shards
 
 
 def _gradients(workload: Workload) -> int:
-    """In the parameters' dtype. DDP keeps them once more, in the buckets that it reduces; offloading, one bucket."""
+    """In the parameters' dtype. DDP keeps them once more, in the buckets that it reduces; offloading, one of them."""
     shards = workload.sharding
     if workload.host_optimizer:
-        return min(workload.trainable_bytes(), BUCKET * workload.compute_bytes)
+        return max(tensor.size * width for tensor, width in workload.trainable())
+    if shards.zero:
+        return zero_states.gradient_bytes(workload, shards.zero)
     once = workload.trainable_bytes() // shards.gradients
     is_ddp = workload.processes > 1 and shards.gradients == 1
     return 2 * once if is_ddp else once
 
 
+def _buckets(workload: Workload) -> int:
+    zero = workload.sharding.zero
+    return zero_states.bucket_bytes(workload, zero) if zero else 0
+
+
 def _optimizer(workload: Workload) -> int:
     if workload.host_optimizer:
         return 0
-    shards = workload.sharding
-    trainable = list(workload.trainable())
-    if not shards.masters:
-        return state_bytes(workload.optimizer, trainable, workload.device) // shards.optimizer
-    masters = sum(4 * tensor.size for tensor, width in trainable if width < 4)
-    states = state_bytes(workload.optimizer, [(tensor, 4) for tensor, _ in trainable], workload.device)
-    return (masters + states) // shards.optimizer
+    if workload.sharding.zero:
+        return zero_states.optimizer_bytes(workload)
+    return state_bytes(workload.optimizer, workload.trainable(), workload.device) // workload.sharding.optimizer
 
 
 def _step(workload: Workload) -> int:
     if workload.host_optimizer:
         return 0
+    if workload.sharding.zero:
+        return zero_states.optimizer_step_bytes(workload)
     return step_bytes(workload.optimizer, workload.trainable(), workload.device) // workload.sharding.optimizer
 
 
@@ -139,6 +159,11 @@ def _gathered(workload: Workload) -> int:
     layer = sum(tensor.size for tensor in workload.model.of_layer(0))
     outside = sum(tensor.size for tensor in workload.model.tensors if tensor.layer is None)
     return workload.compute_bytes * (2 * layer + outside)
+
+
+def _gathered_reference(workload: Workload) -> int:
+    zero = workload.sharding.zero
+    return zero_states.gathered_reference(workload, zero) if zero else 0
 
 
 def _scoring(workload: Workload) -> int:

@@ -12,7 +12,7 @@ from ..models import local_or_hub, needs_second_model, reference_model_args
 from .adapter import Adapter, default_targets, from_file, lora
 from .model import Model, read_model
 from .weights import DTYPE_BYTES, Format
-from .workload import FULL_LOGITS, Reference, Sharding, Workload
+from .workload import FULL_LOGITS, Reference, Sharding, Workload, Zero
 
 if TYPE_CHECKING:
     from trl import ModelConfig
@@ -46,7 +46,7 @@ def workload_of(config: Config) -> Workload:
         attention=model_args.attn_implementation or "sdpa",
         device=run.device,
         processes=processes,
-        sharding=sharding(args.fsdp, args.fsdp_config, args.deepspeed, processes),
+        sharding=sharding(args.fsdp, args.fsdp_config, args.deepspeed, processes, model.hidden),
     )
     return _with_optimizations(workload, run.optimizations, args)
 
@@ -76,24 +76,37 @@ def _with_optimizations(workload: Workload, switches: Optimizations, args: Metho
     )
 
 
-def sharding(fsdp: Any, fsdp_config: Any, deepspeed: Any, processes: int) -> Sharding:
-    """What FSDP (by its `fsdp` words) or a DeepSpeed stage splits over the processes."""
+def sharding(fsdp: Any, fsdp_config: Any, deepspeed: Any, processes: int, hidden: int = 0) -> Sharding:
+    """What FSDP (by its `fsdp` words) or a DeepSpeed stage splits over the processes; `hidden`: the model's width."""
     if deepspeed:
-        return _zero(_mapping(deepspeed), processes)
+        return _zero(_mapping(deepspeed), processes, hidden)
     if not fsdp or processes == 1:
         return Sharding()
     keeps_weights = "shard_grad_op" in str(fsdp) or _mapping(fsdp_config).get("reshard_after_forward") is False
     return Sharding(1 if keeps_weights else processes, processes, processes, processes)
 
 
-def _zero(deepspeed: dict[str, Any], processes: int) -> Sharding:
+def _zero(deepspeed: dict[str, Any], processes: int, hidden: int) -> Sharding:
     """ZeRO (Rajbhandari et al. 2020): stage 1 splits the optimizer, 2 gradients too, 3 weights and reference too."""
-    settings = deepspeed.get("zero_optimization", {})
+    settings = deepspeed.get("zero_optimization") or {}
     stage = int(settings.get("stage", 0))
     weights, gradients, optimizer = (processes if stage >= least else 1 for least in (3, 2, 1))
-    offloads_weights = stage == 3 and _leaves_gpu(settings.get("offload_param"))
-    offloads_optimizer = stage >= 1 and _leaves_gpu(settings.get("offload_optimizer"))
-    return Sharding(weights, gradients, optimizer, weights, True, offloads_optimizer, offloads_weights)
+    # `auto` is transformers' word: sizes by the model's width
+    bucket = _size(settings, "reduce_bucket_size", Zero.bucket, auto=hidden**2)
+    buffers = 2 if stage < 3 and settings.get("overlap_comm") else 1
+    zero = Zero(
+        stage,
+        bucket=buffers * bucket if stage >= 1 and settings.get("contiguous_gradients", True) else 0,
+        persists=_size(settings, "stage3_param_persistence_threshold", Zero.persists, auto=10 * hidden),
+        host_optimizer=stage >= 1 and _leaves_gpu(settings.get("offload_optimizer")),
+        host_weights=stage == 3 and _leaves_gpu(settings.get("offload_param")),
+    )
+    return Sharding(weights, gradients, optimizer, weights, zero)
+
+
+def _size(settings: dict[str, Any], name: str, default: int, auto: int) -> int:
+    value = settings.get(name, default)
+    return auto if value == "auto" else int(value)
 
 
 def _leaves_gpu(offload: Any) -> bool:

@@ -24,6 +24,17 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Zero:
+    """What a ZeRO configuration says beside the stage's divisions. Sizes in elements; the defaults are DeepSpeed's."""
+
+    stage: int
+    bucket: int = 500_000_000  # the buffers in which gradients are reduced, together
+    persists: int = 100_000  # stage 3 keeps parameters of at most so many elements whole
+    host_optimizer: bool = False  # in the host's memory (ZeRO-Offload): optimizer, fp32 weights, gradients
+    host_weights: bool = False  # so are weights, adapter and reference (offload_param)
+
+
+@dataclass(frozen=True)
 class Sharding:
     """Over how many processes each kind of state is split. DDP: 1, 1, 1; ZeRO-3 and FSDP: all."""
 
@@ -31,9 +42,7 @@ class Sharding:
     gradients: int = 1
     optimizer: int = 1
     reference: int = 1
-    masters: bool = False  # DeepSpeed keeps fp32 master weights beside 16-bit ones
-    host_optimizer: bool = False  # in the host's memory (ZeRO-Offload): optimizer, masters, whole gradients
-    host_weights: bool = False  # so are weights, adapter and reference (offload_param)
+    zero: Zero | None = None
 
 
 @dataclass(frozen=True)
@@ -88,17 +97,22 @@ class Workload:
     @property
     def adapter_bytes(self) -> int:
         """PEFT keeps adapters in fp32, TRL casts those over quantized weights to bf16, DeepSpeed all to its dtype."""
-        if self.sharding.masters and self.autocast:
+        if self.sharding.zero and self.autocast:
             return 2
         return 2 if self.weights.is_quantized and self.method not in FULL_LOGITS else 4
 
     @property
     def host_optimizer(self) -> bool:
-        return self.sharding.host_optimizer and self.device == "gpu"
+        return self.device == "gpu" and self.sharding.zero is not None and self.sharding.zero.host_optimizer
 
     @property
     def host_weights(self) -> bool:
-        return self.sharding.host_weights and self.device == "gpu"
+        return self.device == "gpu" and self.sharding.zero is not None and self.sharding.zero.host_weights
+
+    @property
+    def keeps_gradients(self) -> bool:
+        """ZeRO-3 allocates its part of the gradients, and its bucket, once."""
+        return self.sharding.zero is not None and self.sharding.zero.stage == 3
 
     def trainable(self) -> Iterator[tuple[Tensor, int]]:
         """Every trained tensor and the bytes of one element."""

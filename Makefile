@@ -76,7 +76,7 @@ survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losse
 	$(PYTHON) -m bench.survival $(ARGS)
 
 zero: setup  ## DeepSpeed's ZeRO in all its forms beside one process without it, on the CPU (docs/sharding.md)
-	$(PYTEST) -v tests/contract/lifecycle/test_zero.py
+	$(PYTEST) -v tests/contract/lifecycle/test_zero.py tests/contract/lifecycle/test_zero_memory.py
 
 failures: setup cluster images  ## every failure class and a lost node, brought about on the cluster (docs/failures.md)
 	$(PYTEST) $(AGAIN) -v tests/e2e/test_failure_classes.py tests/e2e/test_node_lost.py

@@ -99,10 +99,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         calibration = ZeroCalibration(Path(root))
         for cell in cells():
-            reports = calibration.measure(cell)
-            print(row(cell, reports), flush=True)
-            for report in reports:
-                print(report["counted"], file=sys.stderr)
+            print(row(cell, calibration.measure(cell)), flush=True)
+        calibration.zygote.close()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ ACCUMULATED = replace(BF16, accumulation=2)
 FP32 = replace(BF16, weights=Format(4), reference=None, autocast=False)
 
 
-def under(stage: int, workload: Workload, **settings: int) -> Workload:
+def under(stage: int, workload: Workload, **settings: Any) -> Workload:
     weights, gradients, optimizer = (PROCESSES if stage >= least else 1 for least in (3, 2, 1))
     zero = Zero(stage, **settings)
     return replace(workload, sharding=Sharding(weights, gradients, optimizer, weights, zero))

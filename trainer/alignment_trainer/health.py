@@ -101,7 +101,8 @@ def _chosen_falls(window: list[Record], limits: Health, history: Sequence[Record
     if falls and after > before and start - fifths[-1] >= limits.chosenRewardDrop:
         yield (
             f"ChosenRewardFalls: rewards/chosen fell from {start:.3g} to {fifths[-1]:.3g} while the margin rose: the "
-            "preferred answers become less likely too. Raise the beta, or add the sft loss to spec.dpo.lossType."
+            "preferred answers become less likely too. Raise the beta; with DPO, add the sft loss to "
+            "spec.dpo.lossType; with CPO, raise spec.cpo.cpoAlpha."
         )
 
 

@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import aiohttp
 import yaml
 
-from . import jobs, networkpolicy, obstacles, recipe
+from . import jobs, networkpolicy, recipe
 from .api.alignmentjob import AlignmentJob
 from .api.constants import Reason
 from .cluster import ApiError, Cluster
-from .observed import Observed, UpstreamView
+from .observed import UpstreamView
 from .problems import SpecProblem
-from .resources import CONFIG_MAPS, SERVICES, Resource, of
-from .runs import Decision, finished
+from .resources import CONFIG_MAPS, Resource, of
+from .runs import Decision
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,20 +72,6 @@ class Children:
         """
         log.info("clearing up", extra={"resource": resource.plural, "child": meta["name"], "uid": meta["uid"]})
         await self._cluster.delete(resource, meta["namespace"], meta["name"], meta["uid"])
-
-    async def lack(self, job: AlignmentJob, observed: Observed, now: datetime) -> bool:
-        """Whether somebody deleted what a live Job's next pods need beside it. Raises ApiError.
-
-        Asked only when pods wait for their volumes, or begin again and have to find each other.
-        """
-        child, several = observed.job, job.spec.nodes > 1
-        if child is None or child.deleting or finished(child):
-            return False
-        again = several and any(pod.phase == "Failed" for pod in observed.own_pods)
-        if not again and not obstacles.awaiting_volumes(observed, now):
-            return False
-        wanted = (CONFIG_MAPS, SERVICES) if several else (CONFIG_MAPS,)
-        return any([await self._cluster.get(resource, child.namespace, child.name) is None for resource in wanted])
 
     async def refusal(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> SpecProblem | None:
         """What the API server would say to the Job of a run that has not begun: a dry run. Raises ApiError."""

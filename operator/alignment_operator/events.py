@@ -11,10 +11,8 @@ import aiohttp
 
 from .api.constants import MANAGER
 from .cluster import ApiError, Cluster
-from .observed import PodEvent, project_pod_event
 from .resources import EVENTS
 from .status import Event
-from .views import PodView
 
 log = logging.getLogger(__name__)
 MESSAGE_LIMIT = 1024  # the API server's
@@ -32,19 +30,6 @@ async def post(cluster: Cluster, event: dict[str, Any]) -> None:
         await cluster.create(EVENTS, event)
     except (ApiError, TimeoutError, aiohttp.ClientError, ValueError) as error:  # ValueError: no JSON, of a proxy
         log.warning("event lost", extra={"reason": event["reason"], "error": str(error)})
-
-
-async def about_pods(cluster: Cluster, pods: Iterable[PodView]) -> tuple[PodEvent, ...]:
-    """The warnings about these pods: one LIST for each. They are no part of the store: nobody watches them."""
-    found: list[PodEvent] = []
-    for pod in pods:
-        query = {"fieldSelector": f"involvedObject.uid={pod.uid},type=Warning"}
-        try:
-            async for page in cluster.pages(EVENTS, pod.namespace, **query):
-                found += map(project_pod_event, page["items"])
-        except (ApiError, TimeoutError, aiohttp.ClientError) as error:
-            log.warning("events not read", extra={"pod": pod.name, "error": str(error)})
-    return tuple(found)
 
 
 def manifest(about: dict[str, Any], event: Event, now: datetime) -> dict[str, Any]:

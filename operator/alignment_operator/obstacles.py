@@ -11,7 +11,9 @@ from .settings import Settings
 from .views import JobEvent, JobView, Observed, PodEvent, PodView
 
 MOUNT_GRACE = timedelta(seconds=20)  # a volume that has to be attached first takes its time
-MOUNT_CHECK = timedelta(seconds=10)  # no watch brings what the kubelet says about volumes
+# No watch brings what the kubelet says about volumes. Most of it comes at once, and a server that hangs after minutes.
+MOUNT_CHECK = timedelta(seconds=10)
+LONG_WAIT, LONG_WAIT_CHECK = timedelta(minutes=1), timedelta(seconds=30)
 NODE_SLACK = timedelta(seconds=30)  # beyond its grace, before a pod that does not end means a lost node
 IMAGE_REASONS = {
     "ErrImagePull",
@@ -100,12 +102,18 @@ def find(observed: Observed, nodes: int, now: datetime, settings: Settings) -> t
 
 def awaiting_volumes(observed: Observed, now: datetime) -> list[PodView]:
     """The pods that have waited for their volumes for so long that it is worth asking why. Mostly none."""
+    job = observed.job
+    if job is None or job.suspended or job.condition("Complete") or job.condition("Failed"):
+        return []
     pods = [pod for pod in observed.own_pods if pod.unmounted_since and not pod.deleting_since]
     return [pod for pod in pods if _since(pod.unmounted_since, now) >= MOUNT_GRACE]
 
 
 def _next_mount_check(pod: PodView, now: datetime) -> timedelta:
-    return max(MOUNT_GRACE - _since(pod.unmounted_since, now), timedelta()) or MOUNT_CHECK
+    waited = _since(pod.unmounted_since, now)
+    if waited < MOUNT_GRACE:
+        return MOUNT_GRACE - waited
+    return MOUNT_CHECK if waited < LONG_WAIT else LONG_WAIT_CHECK
 
 
 def _since(time: datetime | None, now: datetime) -> timedelta:

@@ -16,6 +16,7 @@ from .views import UpstreamView
 Json = dict[str, Any]
 
 CACHE_MOUNT = "/cache"
+CONFIG_VOLUME = "alignment-config"
 TOKEN_DIR = "/var/run/secrets/alignment-operator"
 
 # An unknown UID has no home and no name: whatever asks for them (PEFT, Inductor, Triton) gets a folder of the emptyDir.
@@ -159,7 +160,7 @@ def _resources(spec: Spec, pods: PodSettings) -> Json:
 
 def _mounts(spec: Spec, settings: Settings) -> list[Json]:
     mounts: list[Json] = [
-        {"name": "alignment-config", "mountPath": CONFIG_PATH, "readOnly": True},
+        {"name": CONFIG_VOLUME, "mountPath": CONFIG_PATH, "readOnly": True},
         {"name": "alignment-output", "mountPath": OUTPUT_MOUNT},
         {"name": "alignment-cache", "mountPath": CACHE_MOUNT},
         {"name": "alignment-tmp", "mountPath": "/tmp"},
@@ -175,7 +176,7 @@ def _mounts(spec: Spec, settings: Settings) -> list[Json]:
 def _volumes(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None) -> list[Json]:
     shm = {"medium": "Memory"} | ({"sizeLimit": settings.pods.shm_size} if settings.pods.shm_size else {})
     volumes: list[Json] = [
-        {"name": "alignment-config", "configMap": {"name": child_name(job.metadata.name, run), "defaultMode": 0o444}},
+        {"name": CONFIG_VOLUME, "configMap": {"name": child_name(job.metadata.name, run), "defaultMode": 0o444}},
         {"name": "alignment-output", **_written(job.spec.output.volume)},
         {"name": "alignment-cache", **_cache(job.spec, settings.pods)},
         {"name": "alignment-tmp", "emptyDir": {}},

@@ -18,7 +18,9 @@ from typing import Any
 from . import events, obstacles, refusals
 from .children import Children, NotYet
 from .cluster import Cluster
+from .companions import Companions
 from .ends import Ends
+from .podevents import PodEvents
 from .preflight import Preflight
 from .problems import SpecProblem
 from .resources import ALIGNMENT_JOBS, JOBS, WORKLOADS, Resource
@@ -52,7 +54,8 @@ class Reconciler:
     ) -> None:
         self._store, self._cluster, self._settings, self._now, self._enqueue = store, cluster, settings, now, enqueue
         self._note = note or partial(events.emit, cluster)
-        self._children = Children(cluster, settings, authority)
+        self._children, self._companions = Children(cluster, settings, authority), Companions(cluster)
+        self._pod_events = PodEvents(cluster, now)
         self._preflight = Preflight(cluster, self._children)
         self._status = StatusWriter(store, cluster, settings, now, self._keep, told)
         self._models, self._refusals, self._ends = Models(), refusals.Refusals(now), Ends()
@@ -87,12 +90,13 @@ class Reconciler:
         self._refusals.forget(key)
         self._status.forget(key)
         self._ends.forget(key)
+        self._companions.forget(key)
 
     async def _observe(self, key: Key, obj: Object) -> Subject:
         job, problem = self._models.of(key, obj)
         observed = self._ends.marked(key, self._store.observe(key, job.metadata.uid, job.status.run or 1))
         if stuck := obstacles.awaiting_volumes(observed, self._now()):
-            observed = replace(observed, pod_events=await events.about_pods(self._cluster, stuck))
+            observed = replace(observed, pod_events=await self._pod_events.about(stuck))
         return Subject(key, obj, job, observed, problem)
 
     async def _decide(self, subject: Subject) -> Decision:
@@ -125,7 +129,7 @@ class Reconciler:
 
     async def _act(self, subject: Subject, decision: Decision, placed: bool) -> float | None:
         """What follows the status write; returns the seconds to the next look (None: it does not ask for one)."""
-        if decision.start or await self._children.lack(subject.job, subject.observed, self._now()):
+        if decision.start or await self._companions.lacking(subject.key, subject.job, subject.observed):
             return await self._start(subject, decision, placed)
         if decision.patch and subject.observed.job:
             await self._patch_job(subject.observed.job, decision.patch)

@@ -39,9 +39,10 @@ class FakeCluster:
         return self._act(f"get {resource.kind} {name}", lambda: self.objects.get((resource.kind, namespace, name)))
 
     async def pages(self, resource: Resource, namespace: str, **query: str) -> AsyncIterator[Object]:
-        """Events about pods are asked for by LIST: there are none."""
+        """Events about pods are asked for by LIST."""
         assert resource.kind == "Event"
-        yield self._act("list Event", lambda: {"items": []})
+        found = [e for e in self.of("Event") if e["involvedObject"]["kind"] == "Pod"]
+        yield self._act("list Event", lambda: {"items": [e for e in found if e["metadata"]["namespace"] == namespace]})
 
     async def create(self, resource: Resource, manifest: Object, *, dry_run: bool = False) -> Object:
         name = manifest.get("reason") or manifest["metadata"]["name"]  # an Event's own name is random

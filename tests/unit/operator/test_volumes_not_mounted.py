@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from alignment_operator import obstacles
-from alignment_operator.events import about_pods
 from alignment_operator.observed import Observed
 from alignment_operator.settings import Settings
 from tests.unit.operator.builders import NOW, Job, Pod, not_mounted, observed
@@ -91,29 +90,12 @@ def test_other_events_are_no_obstacle(event: Any) -> None:
     assert found(observed(Job(), Pod().scheduled(-25), pod_events=(event,))) is None
 
 
-@pytest.mark.parametrize(("scheduled", "seconds"), [(-5, 15), (-20, 10), (-300, 10)])
+@pytest.mark.parametrize(("scheduled", "seconds"), [(-5, 15), (-20, 10), (-59, 10), (-300, 30)])
 def test_the_pod_is_looked_at_again_in_time(scheduled: float, seconds: float) -> None:
     _, look_again = obstacles.find(observed(Job(), Pod().scheduled(scheduled)), 1, NOW, Settings())
     assert look_again == pytest.approx(seconds)
 
 
-class ManyPages:
-    """The part of Cluster that lists."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str | None, dict[str, str]]] = []
-
-    async def pages(self, resource: Any, namespace: str | None, **query: str) -> Any:
-        self.asked.append((namespace, query))
-        uid = query["fieldSelector"].split(",")[0].removeprefix("involvedObject.uid=")
-        yield {"items": [{"involvedObject": {"uid": uid}, "reason": "FailedMount", "message": "a"}]}
-        yield {"items": [{"involvedObject": {"uid": uid}, "reason": "FailedMount", "message": "b"}]}
-
-
-async def test_a_pod_is_asked_about_by_its_uid_in_its_namespace() -> None:
-    cluster, pod = ManyPages(), Pod().view()
-    events = await about_pods(cluster, [pod])  # type: ignore[arg-type]
-    assert [(e.pod_uid, e.message) for e in events] == [(pod.uid, "a"), (pod.uid, "b")]
-    assert cluster.asked == [
-        (pod.namespace, {"fieldSelector": f"involvedObject.uid={pod.uid},type=Warning"}),
-    ]
+@pytest.mark.parametrize("child", [None, Job().suspended(), Job().complete(), Job().failed("DeadlineExceeded")])
+def test_nothing_is_asked_for_a_run_of_which_status_says_something_else(child: Job | None) -> None:
+    assert not obstacles.awaiting_volumes(observed(child, Pod().scheduled(-60)), NOW)

@@ -46,7 +46,7 @@ def suspended(message: str) -> State:
 def live_state(job: AlignmentJob, observed: Observed, decision: Decision, now: datetime, settings: Settings) -> State:
     child = observed.job
     if child is None:
-        return State(Phase.PENDING, Reason.STARTING, f"Run {decision.run} is about to start.", moving=True)
+        return _beginning(job, decision.run)
     if child.suspended:
         return _held(job, observed, child, now)
     if child.condition("Complete") or child.condition("Failed"):
@@ -58,6 +58,13 @@ def live_state(job: AlignmentJob, observed: Observed, decision: Decision, now: d
     if obstacle:
         return _obstructed(obstacle, look_again)
     return _started(job, observed, child, now, look_again)
+
+
+def _beginning(job: AlignmentJob, run: int) -> State:
+    """Its Job is made next. In no queue its pods are too: what is told of them now is worth no write a moment later."""
+    if job.spec.queue_name:
+        return State(Phase.PENDING, Reason.STARTING, f"Run {run} is about to start.", moving=True)
+    return _starting(_pods_run(run, 0, job.spec.nodes))
 
 
 def _ending(observed: Observed, child: JobView) -> State | None:
@@ -127,7 +134,15 @@ def _started(job: AlignmentJob, observed: Observed, child: JobView, now: datetim
     if any(pod.deleting_since for pod in live):
         message = f"A pod of run {child.run} is being stopped; the run resumes from its last checkpoint."
     else:
-        message = f"Run {child.run} is starting: {len(running)} of {nodes} pods run."
+        message = _pods_run(child.run, len(running), nodes)
+    return _starting(message, look_again)
+
+
+def _pods_run(run: int, running: int, nodes: int) -> str:
+    return f"Run {run} is starting: {running} of {nodes} pods run."
+
+
+def _starting(message: str, look_again: float | None = None) -> State:
     facts = {ConditionType.RUNNING: Fact(False, Reason.STARTING, message)}
     return State(Phase.STARTING, Reason.STARTING, message, moving=True, look_again=look_again, facts=facts)
 

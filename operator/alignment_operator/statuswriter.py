@@ -24,7 +24,8 @@ Object = dict[str, Any]
 # After a write of ours. By then the cluster's answer has mostly come; it is looked at anyway.
 SETTLE_SECONDS = 1.0
 PASSING_SECONDS = 5.0  # what only says that something is on its way may wait so long for that to happen
-SILENT = {"jobUID", "startTime"}  # worth no write of their own
+# What is first known of a run's Job, while nothing else has happened to it: a write of its own comes that late.
+SILENT, SILENT_SECONDS = {"jobUID", "startTime"}, 30.0
 
 
 class StatusWriter:
@@ -44,7 +45,7 @@ class StatusWriter:
     ) -> None:
         self._store, self._cluster, self._settings, self._now = store, cluster, settings, now
         self._keep, self._told = keep, told
-        self._passing: dict[Key, datetime] = {}  # since when a passing change waits
+        self._waiting: dict[Key, tuple[float, datetime]] = {}  # a change that may wait so many seconds, and since when
 
     async def write(self, subject: Subject, decision: Decision) -> StatusResult:
         """One status write, if anything changed; the result has events only after it succeeded. Raises ApiError."""
@@ -55,7 +56,8 @@ class StatusWriter:
             self.forget(key)
             self._store.counted(key, observed.gone)
             return replace(result, events=[])
-        if wait := self._postponed(key, not decision.new_run and _is_passing(changes, result)):
+        patience = 0.0 if decision.new_run else _patience(obj.get("status") or {}, changes, result)
+        if wait := self._postponed(key, patience):
             return replace(result, events=[], look_again=soonest(result.look_again, wait))
         await self._patch(key, obj, changes)
         log.info("status", extra={"job": "/".join(key), "run": decision.run, "phase": result.status.get("phase")})
@@ -64,13 +66,16 @@ class StatusWriter:
 
     def forget(self, key: Key) -> None:
         """No change of it waits."""
-        self._passing.pop(key, None)
+        self._waiting.pop(key, None)
 
-    def _postponed(self, key: Key, passing: bool) -> float:
-        """For how many seconds a change that is passing may still wait; 0: write it now."""
-        waited = (self._now() - self._passing.setdefault(key, self._now())).total_seconds()
-        if passing and waited < PASSING_SECONDS:
-            return PASSING_SECONDS - waited
+    def _postponed(self, key: Key, patience: float) -> float:
+        """For how many seconds a change that may wait so long in all may still wait; 0: write it now."""
+        kind, since = self._waiting.get(key, (patience, self._now()))
+        if kind != patience:  # another change: it waits from now on
+            since = self._now()
+        self._waiting[key] = patience, since
+        if (left := patience - (self._now() - since).total_seconds()) > 0:
+            return left
         self.forget(key)
         return 0.0
 
@@ -107,10 +112,11 @@ def _changes(stored: Object, result: StatusResult) -> Object:
     return merge_diff(stored, result.status)
 
 
-def _is_passing(changes: Object, result: StatusResult) -> bool:
-    """Whether the status is soon to be another by itself: the run starts, or its pods are being counted."""
+def _patience(stored: Object, changes: Object, result: StatusResult) -> float:
+    """Seconds that a change may wait where status is soon another by itself: a run starts, its pods are counted."""
     if changes.keys() <= SILENT:
-        return True
+        return PASSING_SECONDS if changes.keys() & stored.keys() else SILENT_SECONDS
     if result.events or "observedGeneration" in changes:
-        return False
-    return any(c["type"] == ConditionType.RECONCILING for c in result.status.get("conditions") or ())
+        return 0.0
+    moving = any(c["type"] == ConditionType.RECONCILING for c in result.status.get("conditions") or ())
+    return PASSING_SECONDS if moving else 0.0

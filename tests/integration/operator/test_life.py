@@ -36,7 +36,7 @@ async def test_several_nodes_get_a_headless_service(shared_operator, world):
 
 async def test_every_condition_is_written_at_the_first_reconcile(shared_operator, world):
     await world.apply()
-    job = await world.until(lambda o: o["status"]["jobUID"])
+    job = await world.until(lambda o: o["status"]["jobName"])
     kinds = {c["type"] for c in job["status"]["conditions"]}
     assert kinds >= {"Accepted", "Queued", "Suspended", "Running", "Complete", "Failed", "Ready"}
     assert all(c["observedGeneration"] == 1 for c in job["status"]["conditions"])
@@ -98,10 +98,10 @@ async def test_nothing_is_written_when_nothing_changes(shared_operator, world):
 
 async def test_a_job_deleted_by_hand_is_made_again_for_the_same_run(shared_operator, world):
     await world.apply()
-    first = await world.until(lambda o: o["status"]["jobUID"])
     job = await world.job()
     pod = await world.pod(job)
     await world.runs(pod)
+    first = await world.until(lambda o: o["status"]["jobUID"] and o["status"]["phase"] == "Running")
     config = await world.get(CONFIG_MAPS, world.child(1))
     await world.cluster.delete(JOBS, world.namespace, world.child(1), job["metadata"]["uid"])
     await world.until(lambda o: "Pods" in json.dumps(o["status"]["conditions"]))

@@ -62,7 +62,7 @@ async def test_a_second_replica_is_ready_but_idle_and_takes_over_at_once_when_th
     second = new_operator().start()
     assert second.get("/readyz") == 200
     await world.apply()
-    await world.until(lambda o: o["status"]["jobUID"])
+    await world.job()
     assert second.metric('controller_runtime_reconcile_total{controller="alignmentjob",result="success"}') == 0
     first.end()
     await _until(lambda: second.metric(LEADS) == 1, 5)
@@ -118,7 +118,7 @@ async def test_killed_again_and_again_while_jobs_are_made_it_makes_one_job_for_e
         job = await world.job(f"{name}-r1")
         uids[name].add(job["metadata"]["uid"])
         assert len(uids[name]) == 1, "a Job that was there was replaced"
-        await world.until(lambda o, uid=job["metadata"]["uid"]: o["status"]["jobUID"] == uid, name=name)
+        await world.until(lambda o, child=f"{name}-r1": o["status"]["jobName"] == child, name=name)
         assert await world.get(JOBS, f"{name}-r2") is None
 
 

@@ -35,7 +35,8 @@ def message(result: StatusResult, kind: str) -> str:
 
 
 STAGES = [
-    pytest.param(observed(), BEGIN, {}, "Pending", ("True", "Starting"), id="run-begins"),
+    pytest.param(observed(), BEGIN, {}, "Starting", ("True", "Starting"), id="run-begins"),
+    pytest.param(observed(), BEGIN, {"queueName": "q"}, "Pending", ("True", "Starting"), id="run-begins-in-a-queue"),
     pytest.param(observed(Job()), RUN, {}, "Starting", ("True", "Starting"), id="job-without-pods-yet"),
     pytest.param(observed(Job(), Pod()), RUN, {}, "Starting", ("True", "Starting"), id="pod-is-starting"),
     pytest.param(observed(Job(), Pod().running()), RUN, {}, "Running", ("True", "Running"), id="running"),

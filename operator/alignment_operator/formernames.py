@@ -15,6 +15,14 @@ RENAMED = {
     "preprocessing_num_workers": "dataset_num_proc",
 }
 
+# Old name -> the field whose value it is today. `import` translates the value.
+ELSEWHERE = {
+    "warmup_ratio": "now warmupSteps: below 1 it is a share of all steps",
+    "group_by_length": "now trainSamplingStrategy: group_by_length",
+    "adafactor": "now optim: adafactor",
+    "use_flash_attention_2": "now spec.model.attnImplementation: flash_attention_2",
+}
+
 # Old name -> what to do instead. A person decides; the rest of the recipe is imported.
 GONE = {
     "max_prompt_length": "TRL cuts prompt and completion together: maxLength is the one bound",
@@ -40,5 +48,6 @@ GONE = {
     "no_cuda": "spec.gpusPerNode: 0",
     "use_cpu": "spec.gpusPerNode: 0",
     "deepspeed": "write the JSON text of the file into training.deepspeed",
+    "hub_model_revision": "spec.output.push uploads to the default branch",
     "env": "podTemplate.spec.containers[trainer].env",
 }

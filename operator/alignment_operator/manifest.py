@@ -74,6 +74,15 @@ _Loader.add_constructor("tag:plain", _construct_plain)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
+def _place(error: yaml.YAMLError) -> str:
+    """The line, what is wrong with it, and, where the parser says no more than that, what it usually is."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    tab = "'\\t'" in (error.problem or "")
+    cure = "indent with spaces, not tabs" if tab else "check the indentation, colons and brackets here and just above"
+    return f"line {error.problem_mark.line + 1}: {error.problem}: {cure}"
+
+
 def read(text: str) -> list[dict[str, Any]]:
     """Return the documents of a YAML (or JSON) text that are not empty.
 
@@ -82,7 +91,7 @@ def read(text: str) -> list[dict[str, Any]]:
     try:
         documents = [document for document in yaml.load_all(text, _Loader) if document is not None]
     except yaml.YAMLError as error:
-        raise ManifestProblem(f"not YAML: {error}") from error
+        raise ManifestProblem(f"not YAML: {_place(error)}") from error
     if not all(isinstance(document, dict) for document in documents):
         raise ManifestProblem("a document must be a mapping (apiVersion, kind, metadata, spec)")
     return documents

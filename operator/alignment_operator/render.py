@@ -14,6 +14,7 @@ import yaml
 from alignment_operator import allowlists, jobs, networkpolicy, recipe
 from alignment_operator.api.alignmentjob import AlignmentJob
 from alignment_operator.api.validation import defaulted, problems
+from alignment_operator.cures import with_cure
 from alignment_operator.manifest import ManifestProblem, read
 from alignment_operator.observed import project_upstream
 from alignment_operator.problems import SpecProblem
@@ -67,7 +68,7 @@ def accepted(manifest: Json) -> AlignmentJob:
     found = problems(manifest)
     if found:
         name = (manifest.get("metadata") or {}).get("name", "")
-        lines = "\n".join(f"  {problem}" for problem in found)
+        lines = "\n".join(f"  {with_cure(problem, manifest)}" for problem in found)
         raise Refused(f'AlignmentJob.alignment-operator.io "{name}" is invalid:\n{lines}')
     return AlignmentJob.model_validate(defaulted(manifest))
 
@@ -116,7 +117,10 @@ def _rendered(filenames: list[str], recipe_only: bool, settings: Settings) -> st
 
 
 def _manifests(filename: str) -> list[Json]:
-    found = read(sys.stdin.read() if filename == "-" else Path(filename).read_text())
+    try:
+        found = read(sys.stdin.read() if filename == "-" else Path(filename).read_text())
+    except ManifestProblem as problem:
+        raise ManifestProblem(f"{filename}: {problem}") from problem
     if not found:
         raise ManifestProblem(f"{filename} holds no manifest")
     return found

@@ -68,6 +68,7 @@ def _structure(obj: dict[str, Any], strict: bool) -> list[Problem]:
     if name is not None:
         found = list(check(schema["metadata"]["properties"]["name"], name, "metadata.name"))
     found += list(check(schema["spec"], obj["spec"], "spec")) if "spec" in obj else [Problem("spec", "Required value")]
+    found += [Problem(key, f'unknown field "{key}"') for key in obj if key not in schema]
     found += list(_nulls(schema["spec"], obj.get("spec"), "spec"))
     return [problem for problem in found if strict or not problem.message.startswith("unknown field")]
 

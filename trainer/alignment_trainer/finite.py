@@ -1,12 +1,15 @@
 """Is the training still sound? The true loss and gradient norm of every step, before any filter.
 
-`logging_nan_inf_filter` (on by default) hides a NaN loss from the logs; the run would go on and end with exit 0.
+`logging_nan_inf_filter` (on by default) hides a NaN loss from the logs; the run would go on and end with exit 0. The
+losses stay on the device until the optimizer step is over: to read one makes the host wait for the GPU.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any
+
+import torch
 
 from .exits import Diverged
 
@@ -20,7 +23,7 @@ class FiniteGuard:
         self.trainer = trainer
         self.applied_steps = 0
         self._skipped = 0
-        self._loss: float = 0.0  # the last non-finite loss since the last step, else 0
+        self._loss: torch.Tensor | None = None  # the first non-finite loss since the last step, else the newest
         self._grad_norm: Any = 0.0
         self._wrap()
 
@@ -29,9 +32,7 @@ class FiniteGuard:
 
         def watched_step(*args: Any, **kwargs: Any) -> Any:
             loss = training_step(*args, **kwargs)
-            value = float(loss)
-            if not math.isfinite(value):
-                self._loss = value
+            self._loss = first_broken(self._loss, torch.as_tensor(loss).detach().float())
             return loss
 
         def watched_norm(*args: Any, **kwargs: Any) -> Any:
@@ -42,7 +43,7 @@ class FiniteGuard:
 
     def check_step(self, step: int) -> None:
         """Raises Diverged if step `step` was applied with a NaN or infinite loss or gradient."""
-        loss, self._loss = self._loss, 0.0
+        loss, self._loss = 0.0 if self._loss is None else float(self._loss), None
         norm = float(self._grad_norm) if self._grad_norm is not None else 0.0
         if getattr(self.trainer.accelerator, "optimizer_step_was_skipped", False):  # the fp16 scaler threw it away
             self._skipped += 1
@@ -55,6 +56,11 @@ class FiniteGuard:
             raise diverged(step, f"the loss is {loss}")
         if not math.isfinite(norm):
             raise diverged(step, f"the gradient norm is {norm}")
+
+
+def first_broken(kept: torch.Tensor | None, loss: torch.Tensor) -> torch.Tensor:
+    """`kept` if it is NaN or infinite, else `loss`: scalars on the loss's device, none of them read."""
+    return loss if kept is None else torch.where(torch.isfinite(kept), loss, kept)
 
 
 def diverged(step: int, why: str) -> Diverged:

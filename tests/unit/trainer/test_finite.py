@@ -3,6 +3,8 @@
 import types
 
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from alignment_trainer.exits import Diverged
 from alignment_trainer.finite import MAX_SKIPPED_IN_A_ROW, FiniteGuard
@@ -18,7 +20,7 @@ class Loop:
         self.losses, self.norm = [], 1.0
 
     def training_step(self, model, inputs, count=None):
-        return self.losses.pop(0)
+        return torch.tensor(self.losses.pop(0))
 
     def _get_grad_norm(self, model, grad_norm=None):
         return self.norm
@@ -49,6 +51,7 @@ def test_a_sound_step_passes(loop, losses, norm):
     [
         ([NAN], 1.0, "loss is nan"),
         ([0.7, INF, 0.7], 1.0, "loss is inf"),
+        ([INF, NAN, 0.7], 1.0, "loss is inf"),
         ([0.7], NAN, "norm"),
         ([0.7], INF, "norm"),
     ],
@@ -72,3 +75,26 @@ def test_skipping_for_ever_is_a_divergence(loop):
         step(loop, guard, [0.7], INF, skipped=True)
     with pytest.raises(Diverged, match="in a row"):
         step(loop, guard, [0.7], INF, skipped=True)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the values that are fetched from a device: each makes the host wait for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += operation is torch.ops.aten._local_scalar_dense.default
+        return operation(*args, **(kwargs or {}))
+
+
+def test_losses_are_read_once_in_an_optimizer_step(loop):
+    guard = FiniteGuard(loop)
+    loop.losses = [0.7, 0.6, 0.5]
+    with Reads() as reads:
+        for _ in range(3):
+            loop.training_step(None, None)
+        assert reads.count == 0
+        guard.check_step(1)
+        assert reads.count == 1

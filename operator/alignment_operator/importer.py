@@ -1,23 +1,28 @@
-"""`import`: a TRL or alignment-handbook recipe -> an AlignmentJob.
+"""`import`: a TRL or alignment-handbook recipe, or a `trl METHOD` command line -> an AlignmentJob.
 
 Names are translated by the generated table. Names that today's TRL no longer has are translated where they have a
 successor, and named with the reason where they have none; nothing is dropped in silence.
 """
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from alignment_operator import handbook
+from alignment_operator import commandline, formervalues, handbook
 from alignment_operator.api import trl
 from alignment_operator.api.constants import API_VERSION, KIND
 from alignment_operator.api.rules.model import FOUR_BIT_FIELDS, LORA_FIELDS
 from alignment_operator.api.schema import Section
 from alignment_operator.api.spec import Dataset, PolicyModel, Spec
+from alignment_operator.api.validation import problems
+from alignment_operator.cures import with_cure
 from alignment_operator.formernames import GONE, RENAMED
 from alignment_operator.manifest import ManifestProblem, read
 
@@ -32,6 +37,12 @@ METHODS: dict[str, type[Section]] = {
     "reward": trl.Reward,
 }
 
+USAGE = """%(prog)s [--name NAME] [--method METHOD] RECIPE
+       %(prog)s [--name NAME] trl METHOD --field value ..."""
+LAUNCHER = (
+    "distributed_type: this is a configuration of accelerate, not a recipe: write spec.nodes, spec.gpusPerNode and "
+    "spec.training.fsdp or spec.training.deepspeed into the AlignmentJob of the recipe"
+)
 LORA = [trl.SNAKE[name] for name in LORA_FIELDS]
 FOUR_BIT = [trl.SNAKE[name] for name in FOUR_BIT_FIELDS]
 
@@ -54,11 +65,16 @@ class NotImported(Exception):
 
 def imported(recipe: Json, method: str | None = None) -> Imported:
     """Return the spec of a recipe. Raises NotImported if the method cannot be told, or a name is unknown."""
+    if "distributed_type" in recipe:
+        raise NotImported(LAUNCHER)
     recipe = {key: value for key, value in recipe.items() if value is not None}
     method = method or guess_method(recipe)
     result = Imported({"model": {}, "dataset": {}, "training": {}, method: {}})
     recipe = handbook.translated(_renamed(recipe, result), result.notes)
-    _special(recipe, result, method)
+    recipe = formervalues.translated(recipe, method, result.notes)
+    _upload(recipe, result)
+    _without_switch(recipe, result, LORA, "use_peft")
+    _without_switch(recipe, result, FOUR_BIT, "load_in_4bit")
     unknown = [key for key, value in recipe.items() if not _place(key, value, result, method)]
     if unknown:
         raise NotImported("\n".join(_unknown(key, method) for key in unknown))
@@ -75,7 +91,14 @@ def guess_method(recipe: Json) -> str:
     fitting = [name for name, fields in names.items() if set(recipe) & (fields - shared)]
     if len(fitting) == 1:
         return fitting[0]
-    raise NotImported(f"the method cannot be told from the recipe: add --method {{{','.join(METHODS)}}}")
+    raise NotImported(f"the method cannot be told from the recipe or its path: add --method {{{','.join(METHODS)}}}")
+
+
+def method_in(path: str) -> str | None:
+    """Return the one method that a file's folder or name speaks of (`zephyr-7b-beta/dpo/config_qlora.yaml`)."""
+    words = {word for step in Path(path).parts[-2:] for word in re.split(r"[^a-z]+", step.lower())}
+    named = [method for method in METHODS if method in words]
+    return named[0] if len(named) == 1 else None
 
 
 def _renamed(recipe: Json, result: Imported) -> Json:
@@ -91,33 +114,6 @@ def _renamed(recipe: Json, result: Imported) -> Json:
     return renamed
 
 
-def _special(recipe: Json, result: Imported, method: str) -> None:
-    """Fields whose value, not only whose name, has changed. Each is taken out of the recipe."""
-    _succeeded(recipe, result)
-    _upload(recipe, result)
-    if method == "dpo" and isinstance(recipe.get("loss_type"), str):
-        recipe["loss_type"] = [recipe["loss_type"]]
-    _lists(recipe)
-    _without_switch(recipe, result, LORA, "use_peft")
-    _without_switch(recipe, result, FOUR_BIT, "load_in_4bit")
-
-
-def _succeeded(recipe: Json, result: Imported) -> None:
-    """Fields that are values of another field today."""
-    if "warmup_ratio" in recipe:
-        # transformers 5: warmup_steps below 1 is a share of all steps
-        recipe.setdefault("warmup_steps", recipe["warmup_ratio"])
-        recipe.pop("warmup_ratio")
-        result.notes.append("warmup_ratio: now warmupSteps (below 1 it is a share)")
-    if recipe.pop("group_by_length", False):
-        recipe["train_sampling_strategy"] = "group_by_length"
-        result.notes.append("group_by_length: now trainSamplingStrategy")
-    if recipe.pop("adafactor", False):
-        recipe["optim"] = "adafactor"
-    if recipe.pop("use_flash_attention_2", False):
-        recipe["attn_implementation"] = "flash_attention_2"
-
-
 def _upload(recipe: Json, result: Imported) -> None:
     """TRL completes a repository without owner with the owner of its token; nobody has logged in here."""
     if not recipe.pop("push_to_hub", False):
@@ -126,7 +122,8 @@ def _upload(recipe: Json, result: Imported) -> None:
     if "/" not in repository:
         repository = f"OWNER/{repository}"
         result.notes.append("spec.output.push.repository: name its owner")
-    result.put("output", "push", {"repository": repository, "secretName": "hub-token"})
+    private = {"private": recipe.pop("hub_private_repo")} if "hub_private_repo" in recipe else {}
+    result.put("output", "push", {"repository": repository, "secretName": "hub-token"} | private)
     result.notes.append("push_to_hub: now output.push; name the Secret of your hub token (key token)")
 
 
@@ -136,16 +133,6 @@ def _without_switch(recipe: Json, result: Imported, names: list[str], switch: st
         return
     for name in [name for name in names if recipe.pop(name, None) is not None]:
         result.notes.append(f"{name}: left out; without {switch}: true it has no effect")
-
-
-def _lists(recipe: Json) -> None:
-    """TRL takes a string or a list; the API has lists only."""
-    for name in ("report_to", "optim_target_modules", "debug", "lora_target_modules"):
-        value = recipe.get(name)
-        if isinstance(value, str):
-            recipe[name] = value.split() if name == "debug" else [value]
-    if isinstance(recipe.get("include_num_input_tokens_seen"), bool):
-        recipe["include_num_input_tokens_seen"] = "all" if recipe["include_num_input_tokens_seen"] else "no"
 
 
 def _place(name: str, value: Any, result: Imported, method: str) -> bool:
@@ -187,7 +174,8 @@ def _unknown(name: str, method: str) -> str:
     owners = [other for other in METHODS if _has(other, name)]
     if owners:
         return f"{name}: not a field of {method} but of {', '.join(owners)}: remove it, or give --method"
-    return f"{name}: not a field of TRL {trl.TRL_VERSION}: remove it, or correct its spelling"
+    near = get_close_matches(name, [*trl.CAMEL, *GONE, *RENAMED], n=1)
+    return f"{name}: not a field of TRL {trl.TRL_VERSION}: {f'did you mean {near[0]}?' if near else 'remove it'}"
 
 
 def manifest(name: str, result: Imported) -> Json:
@@ -199,24 +187,48 @@ def manifest(name: str, result: Imported) -> Json:
 
 def main(argv: list[str]) -> int:
     """Print the AlignmentJob; what changed on the way goes to standard error. Exit code 1 if it cannot be made."""
-    parser = argparse.ArgumentParser("alignment_operator import", description=__doc__)
-    parser.add_argument("recipe", help="recipe.yaml of TRL or of the alignment-handbook; - reads standard input")
-    parser.add_argument("--method", choices=METHODS, help="if the recipe does not tell")
+    parser = argparse.ArgumentParser("alignment_operator import", usage=USAGE, description=__doc__)
+    parser.add_argument(
+        "recipe", nargs="?", help="recipe.yaml of TRL or of the alignment-handbook; - reads standard input"
+    )
+    parser.add_argument("--method", choices=METHODS, help="if neither the recipe nor its path tells")
     parser.add_argument("--name", default="imported", help="name of the AlignmentJob")
-    options = parser.parse_args(argv)
+    options = parser.parse_args(argv[: _command_at(argv)])
+    words = argv[_command_at(argv) :]
+    if bool(options.recipe) == bool(words):
+        parser.error("give one recipe, or a command line that begins with `trl METHOD`")
     try:
-        text = sys.stdin.read() if options.recipe == "-" else Path(options.recipe).read_text()
-        result = imported(_only(read(text)), options.method)
+        result = _of_command(words) if words else _of_file(options.recipe, options.method)
     except (ManifestProblem, NotImported, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
-    for note in result.notes:
+    made = manifest(options.name, result)
+    refused = [f"refused as it stands: {with_cure(problem, made)}" for problem in problems(made)]
+    for note in result.notes + refused:
         print(f"# {note}", file=sys.stderr)
-    print(yaml.safe_dump(manifest(options.name, result), sort_keys=False, width=120, allow_unicode=True), end="")
+    print(yaml.safe_dump(made, sort_keys=False, width=120, allow_unicode=True), end="")
     return 0
 
 
-def _only(documents: list[Json]) -> Json:
+def _command_at(argv: list[str]) -> int:
+    """Where `trl METHOD` begins; the end if nowhere."""
+    return next((at for at, (one, other) in enumerate(pairwise(argv)) if one == "trl" and other in METHODS), len(argv))
+
+
+def _of_file(path: str, method: str | None) -> Imported:
+    return imported(_recipe(path), method or method_in(path))
+
+
+def _of_command(words: list[str]) -> Imported:
+    command = commandline.parsed(words, _recipe)
+    result = imported(command.recipe, command.method)
+    result.spec |= command.launch
+    result.notes = command.notes + result.notes
+    return result
+
+
+def _recipe(path: str) -> Json:
+    documents = read(sys.stdin.read() if path == "-" else Path(path).read_text())
     if len(documents) != 1:
-        raise ManifestProblem(f"a recipe is one YAML document, this file has {len(documents)}")
+        raise ManifestProblem(f"a recipe is one YAML document, {path} has {len(documents)}")
     return documents[0]

@@ -1,9 +1,12 @@
-"""Recipes of TRL and of the alignment-handbook become AlignmentJobs that the API server would take."""
+"""Recipes of TRL and of the alignment-handbook, and command lines, become AlignmentJobs that the API server takes."""
+
+from pathlib import Path
 
 import pytest
+import yaml
 
 from alignment_operator.api.validation import problems
-from alignment_operator.importer import Imported, NotImported, imported, manifest
+from alignment_operator.importer import Imported, NotImported, imported, main, manifest, method_in
 from alignment_operator.manifest import read
 
 TRL_DPO = """
@@ -165,10 +168,95 @@ def test_lora_settings_without_peft_are_left_out_and_named() -> None:
     ("text", "method", "says"),
     [
         ("model_name_or_path: a\ndataset_name: b", None, "--method"),
-        ("model_name_or_path: a\nlearning_rat: 1", "dpo", "learning_rat: not a field of TRL"),
+        (
+            "model_name_or_path: a\nlearning_rat: 1",
+            "dpo",
+            "learning_rat: not a field of TRL 1.16.0: did you mean learning_rate",
+        ),
+        ("distributed_type: FSDP\nnum_processes: 8", None, "a configuration of accelerate.* spec.gpusPerNode"),
         ("model_name_or_path: a\npacking: true", "dpo", "not a field of dpo but of sft"),
     ],
 )
 def test_what_cannot_be_imported_is_named_with_the_cure(text: str, method: str | None, says: str) -> None:
     with pytest.raises(NotImported, match=says):
         convert(text, method)
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("recipes/zephyr-7b-beta/dpo/config_qlora.yaml", "dpo"),
+        ("kto-from-feedback.yaml", "kto"),
+        ("sft/dpo.yaml", None),
+        ("recipes/model/config.yaml", None),
+    ],
+)
+def test_a_recipes_path_may_tell_the_method(path: str, method: str | None) -> None:
+    assert method_in(path) == method
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "spec", "note"),
+    [
+        ("padding_free: true", "dpo", {"dpo": {"beta": 0.1}}, "padding_free: left out"),
+        ("packing_strategy: ffd", "sft", {"sft": {"packingStrategy": "bfd"}}, "packing_strategy: ffd is bfd"),
+        ("dataset_kwargs: {add_special_tokens: false}", "sft", {}, "dataset_kwargs.add_special_tokens: left out"),
+        ("eval_strategy: no", "dpo", {"training": {"evalStrategy": "no"}}, ""),
+    ],
+)
+def test_values_that_todays_trl_reads_differently_are_translated(
+    line: str, method: str, spec: dict[str, dict[str, object]], note: str
+) -> None:
+    beta = "beta: 0.1\n" if method == "dpo" else ""
+    result = convert(f"model_name_or_path: a\ndataset_name: b\n{beta}{line}", method)
+    assert result.spec.items() >= spec.items()
+    assert problems(manifest("imported", result)) == []
+    assert any(told.startswith(note) for told in result.notes)
+
+
+COMMAND = """trl dpo --model_name_or_path Qwen/Qwen3-8B --dataset_name trl-lib/pairs --learning_rate=5e-7
+--use_peft --lora_target_modules q_proj v_proj --no_gradient_checkpointing --report_to none
+--gradient_checkpointing_kwargs {"use_reentrant":false} --num_machines 2 --num_processes 16"""
+
+
+def test_a_command_line_of_trl_becomes_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--name", "qwen", *COMMAND.split()]) == 0
+    printed = capsys.readouterr()
+    job = yaml.safe_load(printed.out)
+    assert problems(job) == []
+    assert job["metadata"]["name"] == "qwen"
+    assert job["spec"]["model"] == {
+        "modelNameOrPath": "Qwen/Qwen3-8B",
+        "usePeft": True,
+        "loraTargetModules": ["q_proj", "v_proj"],
+    }
+    assert job["spec"]["training"] == {
+        "learningRate": 5e-7,
+        "gradientCheckpointing": False,
+        "reportTo": ["none"],
+        "gradientCheckpointingKwargs": {"use_reentrant": False},
+    }
+    assert (job["spec"]["dpo"], job["spec"]["nodes"], job["spec"]["gpusPerNode"]) == ({}, 2, 8)
+
+
+def test_a_flag_counts_before_the_file_that_config_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model_name_or_path: a\ndataset_name: b\nbeta: 0.1\nlearning_rate: 1e-6\n")
+    assert main(["trl", "kto", "--config", str(recipe), "--beta", "0.3", "--accelerate_config", "zero3"]) == 0
+    printed = capsys.readouterr()
+    spec = yaml.safe_load(printed.out)["spec"]
+    assert (spec["kto"], spec["training"]) == ({"beta": 0.3}, {"learningRate": 1e-6})
+    assert "# accelerate_config zero3: left out; write spec.nodes" in printed.err
+
+
+def test_what_the_api_server_would_refuse_is_told_with_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trl", "dpo", "--model_name_or_path", "a", "--dataset_name", "b", "--dtype", "bf16"]) == 0
+    assert "# refused as it stands: spec.model.dtype: Unsupported value" in (told := capsys.readouterr().err)
+    assert "(did you mean bfloat16?)" in told
+
+
+@pytest.mark.parametrize("words", [[], ["recipe.yaml", "trl", "dpo"]])
+def test_import_wants_one_recipe_or_one_command_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "give one recipe, or a command line" in capsys.readouterr().err

@@ -16,6 +16,7 @@ import aiohttp
 
 from .cluster import ApiError, Cluster
 from .resources import LEASES
+from .startup import Refusals, told
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Lease:
         self._seen: tuple[str, float] = ("", 0.0)  # last resourceVersion of another's Lease, and when we first saw it
         self._ours: dict[str, Any] | None = None  # the Lease as our last write left it, unless that failed
         self._until = 0.0  # monotonic; when we stop counting on it, well before another may take it
+        self._refusals = Refusals(seconds)  # of the API server, since it last let us
 
     @property
     def held(self) -> bool:
@@ -56,14 +58,18 @@ class Lease:
     def check(self) -> None:
         """Raises LeaseLost: for a process that was asleep and wakes up beside its successor."""
         if not self.held:
-            raise LeaseLost(f"the lease {self._namespace}/{self._name} was not renewed in time")
+            why = f": {told(self._refusals.last)}" if self._refusals.last else ""
+            raise LeaseLost(f"the lease {self._namespace}/{self._name} was not renewed in time{why}")
 
     async def read(self) -> None:
         """Look whether it can be read at all. Raises ApiError."""
         await self._cluster.get(LEASES, self._namespace, self._name)
 
     async def acquire(self) -> None:
-        """Return as soon as the Lease is ours. Whoever calls it runs `hold` from then on."""
+        """Return as soon as the Lease is ours. Whoever calls it runs `hold` from then on.
+
+        Raises Forbidden when we have not been allowed to take it for as long as it lives.
+        """
         while not await self._try(self._seconds / 3):
             await asyncio.sleep(self._seconds / 10)
         log.info("leading", extra={"identity": self._identity})
@@ -72,7 +78,8 @@ class Lease:
         """Renew until that fails for two thirds of the Lease's life; then raise LeaseLost. Never returns."""
         while self.held:
             await asyncio.sleep(min(self._seconds / 6, self._left()))
-            await self._try(min(self._seconds / 3, self._left()))
+            if self.held:
+                await self._try(min(self._seconds / 3, self._left()))
         self.check()
 
     async def release(self) -> None:
@@ -89,15 +96,21 @@ class Lease:
         return max(0.0, self._until - time.monotonic())
 
     async def _try(self, seconds: float) -> bool:
-        """Take or renew the Lease; False when it is another's or the API server does not answer in so many seconds."""
+        """Take or renew the Lease; False when it is another's or the API server does not answer in so many seconds.
+
+        Raises Forbidden.
+        """
         started = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 taken = await self._take()
             self._until = started + self._seconds * 2 / 3 if taken else 0.0
+            self._refusals = Refusals(self._seconds)
             return taken
         except ApiError as error:
-            if not (error.conflict or error.already_exists):
+            if error.status == 403:
+                self._refusals.note(error)
+            elif not (error.conflict or error.already_exists):
                 log.warning("lease: %s", error)
         except (TimeoutError, aiohttp.ClientError) as error:
             log.warning("lease: the API server does not answer: %r", error)

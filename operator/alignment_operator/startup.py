@@ -35,7 +35,7 @@ async def answered(call: Callable[[], Awaitable[None]], forbidden_seconds: float
     Raises Forbidden when it has refused for so many seconds, and ApiError for another answer that will stay the same.
     """
     wait, longest = RETRY_SECONDS
-    refusals = _Refusals(forbidden_seconds)
+    refusals = Refusals(forbidden_seconds)
     while True:
         try:
             return await call()
@@ -52,13 +52,13 @@ async def answered(call: Callable[[], Awaitable[None]], forbidden_seconds: float
         wait = min(wait * 2, longest)
 
 
-class _Refusals:
+class Refusals:
     """How long rights have been missing by now; each missing right is told once."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._since: float | None = None
-        self._told = ""
+        self.last: ApiError | None = None
 
     def note(self, error: ApiError) -> None:
         """Raises Forbidden once the patience is over."""
@@ -66,15 +66,17 @@ class _Refusals:
         self._since = now if self._since is None else self._since
         waited = now - self._since
         if waited >= self._patience:
-            raise Forbidden(f"forbidden for {waited:.0f} s: {error.message}. {_cure(error.message)}")
-        if error.message != self._told:
-            self._told = error.message
+            raise Forbidden(f"forbidden for {waited:.0f} s: {told(error)}")
+        if self.last is None or error.message != self.last.message:
             log.warning("a right is missing: waiting for it", extra={"error": error.message, "seconds": self._patience})
+        self.last = error
 
 
-def _cure(message: str) -> str:
-    rule = missing_rule(message)
-    return f"Missing rule: {rule}" if rule else "Look at what the message names."
+def told(refusal: ApiError) -> str:
+    """What the API server said, and the rule that would make it say yes."""
+    rule = missing_rule(refusal.message)
+    cure = f"Missing rule: {rule}" if rule else "Look at what the message names."
+    return f"{refusal.message}. {cure}"
 
 
 def missing_rule(message: str) -> str | None:

@@ -1,9 +1,10 @@
-"""An operator that starts before its rights are there: an installer, or a starting API server, may be later than it."""
+"""An operator whose rights are not there yet, for an installer may be later than it, or no more."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,4 +68,54 @@ async def test_rights_that_come_late_are_waited_for_and_rights_that_never_come_a
     (said,) = (line for line in text.splitlines() if line.startswith("error: "))
     rule = '{apiGroups: ["alignment-operator.io"], resources: ["alignmentjobs"], verbs: ["list"]}'
     assert f"{rule}, bound to system:serviceaccount:{world.namespace}:never in namespace {world.namespace}" in said
+    assert "Traceback" not in text
+
+
+@pytest.fixture
+def role(apiserver: ApiServer, namespace: str) -> Callable[..., None]:
+    """Make or change a Role of these rules, and bind it to every ServiceAccount of the namespace."""
+
+    def apply(name: str, *rules: dict) -> None:
+        group = "rbac.authorization.k8s.io"
+        about = {"apiVersion": f"{group}/v1", "metadata": {"name": name, "namespace": namespace}}
+        everybody = {"apiGroup": group, "kind": "Group", "name": f"system:serviceaccounts:{namespace}"}
+        bound = {"roleRef": {"apiGroup": group, "kind": "Role", "name": name}, "subjects": [everybody]}
+        objects = [about | {"kind": "Role", "rules": list(rules)}, about | {"kind": "RoleBinding"} | bound]
+        manifest = {"apiVersion": "v1", "kind": "List", "items": objects}
+        apiserver.kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    return apply
+
+
+async def test_a_right_on_leases_that_is_lost_ends_the_leader_and_does_not_let_it_wait_for_ever_again(
+    account: Callable[[str], Operator], role: Callable[..., None], world: World, tmp_path: Path
+) -> None:
+    """Not to read, which a start needs too, but to write, which only a leader does."""
+    groups = ["", "alignment-operator.io", "batch", "networking.k8s.io"]
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    role("work", {"apiGroups": groups, "resources": ["*"], "verbs": ["*"]})
+    role("lead", leases | {"verbs": ["get", "create", "update"]})
+    one = account("one")
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("lease_seconds: 6\n")
+    one.args = (f"--settings={settings}",)
+    one.launch()
+    await until(lambda: one.get("/readyz") == 200 and one.metric(LEADS) == 1)
+
+    role("lead", leases | {"verbs": ["get"]})
+    assert one.process is not None
+    assert await asyncio.to_thread(one.process.wait, 20) == os.EX_TEMPFAIL
+    rule = '{apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["update"]}, bound to '
+    (end,) = (line for line in lines(one) if line["level"] == "error")
+    assert "no longer the leader" in end["message"]
+    assert rule in end["message"]
+    assert len(waits(one)) == 1
+
+    one.launch()
+    assert await asyncio.to_thread(one.process.wait, 40) == 1
+    text = one.log.read_text()
+    (said,) = (line for line in text.splitlines() if line.startswith("error: "))
+    assert "forbidden for 6 s" in said
+    assert rule in said
+    assert len(waits(one)) == 2
     assert "Traceback" not in text

@@ -25,7 +25,7 @@ def column(name: str, path: str, kind: str = "string", description: str = "", pr
 
 COLUMNS = [
     column("Method", ".status.method", description="DPO, SFT, ORPO, CPO, KTO or Reward"),
-    column("Model", ".spec.model.modelNameOrPath", description="The policy before training"),
+    column("Model", ".spec.model['modelNameOrPath','fromJob']", description="The policy before training, or its job"),
     column("Phase", ".status.phase"),
     column("Progress", ".status.progress.percentage", "integer", "Percent of all steps"),
     column("Loss", '.status.metrics[?(@.name=="loss")].value', description="Latest training loss"),

@@ -112,6 +112,15 @@ def test_columns_show_method_model_phase_progress_and_loss(
     assert "MARGIN" in kubectl("get", "aj", "-n", namespace, "-o", "wide")
 
 
+def test_the_column_of_the_model_names_the_job_that_it_is_taken_from(
+    own_client: Client, namespace: str, kubectl: Kubectl
+) -> None:
+    own_client.create(manifest(spec({}) | {"model": {"fromJob": "first"}}), dry_run=False)
+    assert own_client.put_status("case", {"method": "DPO", "phase": "Pending"}).code == 200
+    _, row = kubectl("get", "aj", "-n", namespace).splitlines()
+    assert row.split()[:4] == ["case", "DPO", "first", "Pending"]
+
+
 def test_every_condition_field_of_the_status_survives(own_client: Client) -> None:
     own_client.create(manifest(spec({})), dry_run=False)
     condition = {

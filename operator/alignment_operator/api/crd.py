@@ -10,6 +10,7 @@ import yaml
 from alignment_operator.api import constants, scope
 from alignment_operator.api.openapi import Schema, structural
 from alignment_operator.api.rules import CHANGE_RULES, RULES, Rule
+from alignment_operator.api.rules.joined import joined
 from alignment_operator.api.spec import Spec
 from alignment_operator.api.status import NOT_OBSERVED, Status
 
@@ -56,7 +57,7 @@ def validation(rule: Rule) -> Schema:
 def root_schema() -> Schema:
     """Return the schema of the whole object, rules included."""
     spec = structural(Spec)
-    for placed in scope.place(spec, RULES):
+    for placed in scope.place(spec, joined(RULES)):
         node = scope.below(spec, placed.steps)
         node.setdefault("x-kubernetes-validations", []).append(validation(placed.local))
     name = {"type": "string", "maxLength": constants.MAX_NAME_LENGTH, "pattern": NAME_PATTERN}
@@ -71,7 +72,7 @@ def root_schema() -> Schema:
             "spec": spec,
             "status": {**structural(Status), "default": {"observedGeneration": NOT_OBSERVED}},
         },
-        "x-kubernetes-validations": [validation(rule) for rule in CHANGE_RULES],
+        "x-kubernetes-validations": [validation(rule) for rule in joined(CHANGE_RULES)],
     }
 
 

@@ -53,10 +53,19 @@ def section_of(rule: Rule) -> str | None:
 
 def within(rule: Rule, section: str) -> Rule:
     """The same rule with `self` meaning that section, which is set: a rule of a section says nothing without it."""
-    expression = re.sub(rf"has\(self\.{section}\)", "true", rule.expression)
+    return replace(
+        rule,
+        holds=_below(section, rule.expression),
+        told=_below(section, rule.told),
+        path=rule.path.partition(".")[2],
+    )
+
+
+def _below(section: str, expression: str) -> str:
+    """The same CEL with `self` meaning the section."""
+    expression = re.sub(rf"has\(self\.{section}\)", "true", expression)
     expression = expression.replace("true && ", "").replace(" && true", "").removeprefix("!(true) || ")
-    expression = re.sub(rf"\bself\.{section}\b", "self", expression)
-    return replace(rule, expression=expression, path=rule.path.partition(".")[2])
+    return re.sub(rf"\bself\.{section}\b", "self", expression)
 
 
 def _sink(schema: Schema, placed: Placed) -> Placed:

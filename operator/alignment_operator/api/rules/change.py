@@ -2,10 +2,11 @@
 
 They stand at the root, because they read status, and so they are evaluated on status writes too: all of them compare
 with `oldSelf`, hold when the spec is left alone, and ask first what is cheap (`scope.py` says what that is). That is
-also why one rule is about most fields: as a rule for each they were half of what a status write cost.
+also why they are told at `spec`, as one entry of the CRD (`joined.py`): as a rule for each field, with its path, they
+were half of what a status write cost.
 """
 
-from alignment_operator.api.rules.rule import FORBIDDEN, PRESENT, Rule
+from alignment_operator.api.rules.rule import FORBIDDEN, PRESENT, Framed, Rule
 from alignment_operator.api.spec import Spec
 
 __all__ = ["CHANGE_RULES", "FIXED"]
@@ -47,12 +48,19 @@ def _same(field: str) -> str:
 
 
 _CHANGED = " + ".join(f"({_same(name)} ? '' : ' {name},')" for name in FIXED)
+_PRIORITY = "workloadPriorityClass"
 _WAS_SUSPENDED = "(has(oldSelf.spec.suspend) && oldSelf.spec.suspend)"
+
+
+def _fixed(condition: str) -> Framed:
+    """CEL: the condition holds while a run exists, unless a new one is asked for."""
+    return Framed(f"{_STATUS_WRITE} || !({_RUN}) || {_NEW_RUN} || ({{}})", condition)
+
 
 CHANGE_RULES = [
     Rule(
         "fixed",
-        f"{_STATUS_WRITE} || !({_RUN}) || {_NEW_RUN} || ({' && '.join(map(_same, FIXED))})",
+        _fixed(" && ".join(map(_same, FIXED))),
         f"fixed while a run exists, {_CURE}",
         "spec",
         "the run would go on with the old values, and resume with them",
@@ -61,26 +69,26 @@ CHANGE_RULES = [
     ),
     Rule(
         "fixed-queueName",
-        f"{_same('queueName')} || !({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED}",
+        _fixed(f"{_same('queueName')} || {_WAS_SUSPENDED}"),
         "queueName may change only while suspended: set suspend: true first, or change spec.rerun too",
-        "spec.queueName",
+        "spec",
         "Kueue refuses to move a running Job to another queue",
         FORBIDDEN,
     ),
     Rule(
         "fixed-workloadPriorityClass",
-        "has(self.spec.workloadPriorityClass) == has(oldSelf.spec.workloadPriorityClass) || "
-        f"!({_RUN}) || {_NEW_RUN} || {_WAS_SUSPENDED}",
-        "may be exchanged at any time, but set or removed only while suspended: set suspend: true first",
-        "spec.workloadPriorityClass",
+        _fixed(f"has(self.spec.{_PRIORITY}) == has(oldSelf.spec.{_PRIORITY}) || {_WAS_SUSPENDED}"),
+        f"{_PRIORITY} may be exchanged at any time, but set or removed only while suspended: set suspend: true first",
+        "spec",
         "Kueue refuses it on a running Job",
         FORBIDDEN,
     ),
     Rule(
         "rerun-token-back",
-        f"{_TOKEN.format('oldSelf')} == {_TAKEN} || !({_RUN}) || {_NEW_RUN}",
-        "the current run already has this token, and the spec was changed for a new one: choose another token",
-        "spec.rerun",
+        _fixed(f"{_TOKEN.format('oldSelf')} == {_TAKEN}"),
+        "the current run already has this rerun token, and the spec was changed for a new run: choose another token",
+        "spec",
         "the run would carry a spec that it was not made from",
+        FORBIDDEN,
     ),
 ]

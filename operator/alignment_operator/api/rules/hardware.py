@@ -1,6 +1,6 @@
 """Rules about what the hardware does: precision, devices, memory saved by recomputation, sharding."""
 
-from alignment_operator.api.rules.rule import PROCESSES, Rule, get, has, on, when
+from alignment_operator.api.rules.rule import PROCESSES, Rule, get, has, on, under, when
 
 __all__ = ["HARDWARE_RULES"]
 
@@ -9,9 +9,9 @@ _CHECKPOINTS = get("training.activationCheckpointing", get("training.gradientChe
 
 
 def _needs_gpu(rule: str, path: str, value: str, what: str, why: str) -> Rule:
-    return Rule(
-        rule, f"self.gpusPerNode > 0 || !({value})", f"{what} needs a GPU: set gpusPerNode, or remove it", path, why
-    )
+    """All at the path of the cure, so that a job with a GPU is asked once (`joined.py`)."""
+    message = f"{what} needs a GPU: set at least 1, or remove {path}"
+    return Rule(rule, under("self.gpusPerNode == 0", f"!({value})"), message, "gpusPerNode", why)
 
 
 PRECISION_RULES = [

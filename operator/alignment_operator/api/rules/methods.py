@@ -10,6 +10,7 @@ from alignment_operator.api.rules.rule import (
     has,
     on,
     precomputes,
+    under,
     when,
 )
 
@@ -73,21 +74,21 @@ def _reference(method: str) -> list[Rule]:
     return [
         Rule(
             f"sync-peft-{method}",
-            f"!({sync} && {TRAINS_ADAPTER})",
+            under(sync, f"!{TRAINS_ADAPTER}"),
             "syncRefModel needs a second model, with an adapter there is none: remove it, or train all weights",
             f"{method}.syncRefModel",
             "NotImplementedError: You passed `sync_ref_model=True` while using a PEFT model",
         ),
         Rule(
             f"sync-precompute-{method}",
-            f"!({sync} && {precomputes(method)})",
+            under(sync, f"!{precomputes(method)}"),
             "a reference that moves cannot be precomputed: remove syncRefModel, or precompute nothing",
             f"{method}.syncRefModel",
             "ValueError: You cannot use `sync_ref_model=True` together with `precompute_ref_log_probs=True`",
         ),
         Rule(
             f"sync-own-reference-{method}",
-            f"!({has('referenceModel.model')} && {sync})",
+            under(sync, f"!({has('referenceModel.model')})"),
             "syncRefModel mixes the policy into the reference, so that has to be the policy: remove one of the two",
             f"{method}.syncRefModel",
             "parameters of two models are mixed by position",

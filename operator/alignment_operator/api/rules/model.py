@@ -12,6 +12,7 @@ from alignment_operator.api.rules.rule import (
     get,
     has,
     on,
+    under,
     when,
 )
 
@@ -54,6 +55,17 @@ def _switched(rule: str, where: str, fields: list[str], switch: str, why: str) -
         )
         for field in fields
     ]
+
+
+def _without_peft(field: str) -> Rule:
+    """At the path of the cure, so that a job with usePeft is asked once for all of them (`joined.py`)."""
+    return Rule(
+        f"lora-{field}",
+        under(f"!{on('model.usePeft')}", f"!has(self.model.{field})"),
+        f"{field} has no effect without usePeft: set model.usePeft: true, or remove {field}",
+        "model.usePeft",
+        "TRL ignores it and trains all weights",
+    )
 
 
 def _quantization(where: str, rule: str) -> list[Rule]:
@@ -120,7 +132,7 @@ MODEL_RULES = [
         "model.usePeft",
         "Trainer: You cannot perform fine-tuning on purely quantized models",
     ),
-    *_switched("lora", "model", LORA_FIELDS, "usePeft", "TRL ignores it and trains all weights"),
+    *map(_without_peft, LORA_FIELDS),
     Rule(
         "adapter-or-new-lora",
         f"!({has('model.adapterNameOrPath')} && {on('model.usePeft')})",
@@ -185,7 +197,7 @@ MODEL_RULES = [
     ),
     Rule(
         "shared-adapter-needs-adapter",
-        when(f"{STRATEGY} == 'SharedAdapter'", TRAINS_ADAPTER),
+        under("has(self.referenceModel)", f"{STRATEGY} != 'SharedAdapter' || {TRAINS_ADAPTER}"),
         "SharedAdapter means the policy with its adapter off: set model.usePeft: true, or strategy Auto",
         "referenceModel.strategy",
         "without an adapter TRL loads a second model",
@@ -203,7 +215,7 @@ for _method in ("dpo", "kto"):
     MODEL_RULES += [
         Rule(
             f"strategy-beside-precompute-{_method}",
-            f"{STRATEGY} in ['Auto', 'Precomputed'] || !{on(_precompute)}",
+            under("has(self.referenceModel)", f"{STRATEGY} in ['Auto', 'Precomputed'] || !{on(_precompute)}"),
             "precomputeRefLogProbs: true contradicts this strategy: remove it, or set strategy Precomputed",
             "referenceModel.strategy",
             "TRL drops the reference model after precomputing: Resident or SharedAdapter would be a lie",

@@ -19,16 +19,36 @@ USUAL = {"training", "dpo", "resources"}
 
 
 @dataclass(frozen=True)
+class Framed:
+    """A condition in a frame: CEL with `{}` where the condition stands. Rules of one frame can be asked as one."""
+
+    frame: str
+    condition: str
+
+    def __str__(self) -> str:
+        return self.around(self.condition)
+
+    def around(self, condition: str) -> str:
+        """Return CEL: another condition in the same frame."""
+        return self.frame.replace("{}", condition)
+
+
+@dataclass(frozen=True)
 class Rule:
     """A condition that every spec keeps. Paths and `self` are relative to `spec` (for change rules: to the object)."""
 
     id: str
-    expression: str
+    holds: str | Framed
     message: str
     path: str
     why: str  # the TRL error that the rule pre-empts, or what happens without it
     reason: Reason = INVALID
     told: str = ""  # CEL of the API server: the message where it depends on the object; asked only of a broken rule
+
+    @property
+    def expression(self) -> str:
+        """The whole condition in CEL."""
+        return str(self.holds)
 
 
 # The lists of settings.allowed that a rule may need.
@@ -71,17 +91,23 @@ def on(path: str) -> str:
     return f"({has(path)} && self.{path})"
 
 
-def each(path: str, name: str, condition: str) -> str:
-    """Return CEL: the condition, in which `name` is the field's value, holds where the field is set; it is read once.
+def each(path: str, name: str, condition: str, *, usual: bool = True) -> Framed:
+    """Return CEL: the condition, in which `name` is the field's value, holds where the field is set.
 
-    For a field that most jobs set: whether it is set is asked only where the condition does not hold.
+    Of a field that most jobs set (`usual`) it is asked only where the condition does not hold whether it is set.
     """
-    return f"([self.{path}].all({name}, {condition}) || !({has(path)}))"
+    unset, holds = f"!({has(path)})", f"[self.{path}].all({name}, {{}})"
+    return Framed(f"({holds} || {unset})" if usual else f"({unset} || {holds})", condition)
 
 
 def when(condition: str, then: str) -> str:
     """Return CEL: `then` must hold where `condition` does."""
     return f"!({condition}) || ({then})"
+
+
+def under(condition: str, then: str) -> Framed:
+    """The same, for a condition that several rules with one path begin with (`joined.py`)."""
+    return Framed(f"!({condition}) || ({{}})", then)
 
 
 METHODS = ("dpo", "sft", "orpo", "cpo", "kto", "reward")

@@ -1,6 +1,6 @@
 """Rules about when training stops, logs, saves and evaluates."""
 
-from alignment_operator.api.rules.rule import EVALUATES, REQUIRED, STREAMING, Rule, each, get, has, on, when
+from alignment_operator.api.rules.rule import EVALUATES, REQUIRED, STREAMING, Rule, each, get, has, on, under, when
 
 __all__ = ["SCHEDULE_RULES"]
 
@@ -20,9 +20,10 @@ _BEST = f"({on('training.loadBestModelAtEnd')} && {_SAVE} != 'best')"
 def _whole(field: str, strategy: str, default: str) -> Rule:
     path = f"training.{field}"
     counts_steps = f"{get(f'training.{strategy}', default)} == 'steps'"
+    whole = f"steps <= 1.0 || double(int(steps)) == steps || !({counts_steps})"
     return Rule(
         f"whole-{field}",
-        each(path, "steps", f"steps <= 1.0 || double(int(steps)) == steps || !({counts_steps})"),
+        each(path, "steps", whole, usual=field != "evalSteps"),
         "above 1 it counts steps: set a whole number, or a share between 0 and 1",
         path,
         f"ValueError: --{field} must be an integer if bigger than 1",
@@ -67,20 +68,21 @@ STEP_RULES = [
 BEST_MODEL_RULES = [
     Rule(
         "best-model-strategy",
-        when(_BEST, f"{_EVAL} == {_SAVE}"),
+        under(_BEST, f"{_EVAL} == {_SAVE}"),
         "loadBestModelAtEnd needs evalStrategy and saveStrategy to be the same (saveStrategy is steps if unset)",
         "training.loadBestModelAtEnd",
         "ValueError: --load_best_model_at_end requires the save and eval strategy to match",
     ),
     Rule(
         "best-model-steps",
-        when(
-            f"{_BEST} && {_EVAL} == 'steps' && {_SAVE} == 'steps' && {_EVAL_STEPS} > 0.0",
-            f"({_EVAL_STEPS} < 1.0) == ({_SAVE_STEPS} < 1.0) && int({_SAVE_STEPS} * 1000000.0) % "
-            f"int({_EVAL_STEPS} * 1000000.0) == 0",
+        under(
+            _BEST,
+            f"!({_EVAL} == 'steps' && {_SAVE} == 'steps' && {_EVAL_STEPS} > 0.0) || "
+            f"(({_EVAL_STEPS} < 1.0) == ({_SAVE_STEPS} < 1.0) && int({_SAVE_STEPS} * 1000000.0) % "
+            f"int({_EVAL_STEPS} * 1000000.0) == 0)",
         ),
         "loadBestModelAtEnd needs saveSteps (500 if unset) to be a multiple of evalSteps (loggingSteps if unset)",
-        "training.saveSteps",
+        "training.loadBestModelAtEnd",
         "ValueError: --load_best_model_at_end requires the saving steps to be a round multiple of the evaluation steps",
     ),
     Rule(

@@ -27,35 +27,35 @@ class Metrics:
         self.registry.register(_Scraped(queue))
         self.registry.register(JobSeries(store, lambda: self._leads))
         self.transitions = Transitions(self.registry)
-        one, per = self.registry, ["controller"]
-        name = "controller_runtime_reconcile"
+        leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=self.registry)
+        self._leader = leader.labels(lease)
+        name = "alignment_operator_progress_reports"
+        self.reports = Counter(name, "Progress reports by HTTP status.", ["code"], registry=self.registry)
+        name, text = "alignment_operator_watch_missed", "Objects that a LIST knew and the watches did not."
+        self.missed = Counter(name, text, ["resource"], registry=self.registry)
+        for resource in (ALIGNMENT_JOBS, JOBS, PODS):
+            self.missed.labels(resource.plural)
+        self._count_reconciles(workers)
+        self._count_waits(queue)
+
+    def _count_reconciles(self, workers: int) -> None:
+        one, per, name = self.registry, ["controller"], "controller_runtime_reconcile"
         self._reconciles = Counter(name, "Reconciles by result.", [*per, "result"], registry=one)
+        for result in ("success", "requeue_after", "requeue", "error"):
+            self._reconciles.labels(CONTROLLER, result)
         self._errors = Counter(f"{name}_errors", "Reconciles that raised.", per, registry=one).labels(CONTROLLER)
         self.seconds = Histogram(f"{name}_time_seconds", "Length of a reconcile.", per, registry=one).labels(CONTROLLER)
         active = Gauge("controller_runtime_active_workers", "Workers that reconcile now.", per, registry=one)
         self.active = active.labels(CONTROLLER)
         limit = Gauge("controller_runtime_max_concurrent_reconciles", "Workers in all.", per, registry=one)
         limit.labels(CONTROLLER).set(workers)
-        waited = Histogram(
-            "workqueue_queue_duration_seconds",
-            "Wait of a key for a worker.",
-            ["name"],
-            registry=one,
-            buckets=QUEUE_SECONDS,
-        )
+
+    def _count_waits(self, queue: WorkQueue[Key]) -> None:
+        name, text = "workqueue_queue_duration_seconds", "Wait of a key for a worker."
+        waited = Histogram(name, text, ["name"], registry=self.registry, buckets=QUEUE_SECONDS)
         queue.waited = waited.labels(CONTROLLER).observe
-        retries = Counter("workqueue_retries", "Keys that came back after a failure.", ["name"], registry=one)
-        self.retries = retries.labels(CONTROLLER)
-        leader = Gauge("leader_election_master_status", "1 while this process leads.", ["name"], registry=one)
-        self._leader = leader.labels(lease)
-        name = "alignment_operator_progress_reports"
-        self.reports = Counter(name, "Progress reports by HTTP status.", ["code"], registry=one)
-        name = "alignment_operator_watch_missed"
-        self.missed = Counter(name, "Objects that a LIST knew and the watches did not.", ["resource"], registry=one)
-        for resource in (ALIGNMENT_JOBS, JOBS, PODS):
-            self.missed.labels(resource.plural)
-        for result in ("success", "requeue_after", "requeue", "error"):
-            self._reconciles.labels(CONTROLLER, result)
+        name, text = "workqueue_retries", "Keys that came back after a failure."
+        self.retries = Counter(name, text, ["name"], registry=self.registry).labels(CONTROLLER)
 
     def lead(self) -> None:
         """This process leads from now on, until it ends."""

@@ -40,34 +40,31 @@ async def _worker(queue: WorkQueue[Key], reconciler: Reconciler, metrics: Metric
 async def _once(queue: WorkQueue[Key], reconciler: Reconciler, metrics: Metrics, key: Key) -> str:
     """One reconcile; returns its result for the metrics."""
     started = time.monotonic()
-    job = {"job": "/".join(key)}
     try:
         again = await reconciler.reconcile(key)
-    except ApiError as error:
-        result = "requeue" if error.conflict else "error"
-        delay = queue.add_failed(key)
-        metrics.retries.inc()
-        log.log(
-            logging.INFO if error.conflict else logging.WARNING,
-            "reconcile: the API server refused",
-            extra={**job, "error": str(error), "again": delay},
-        )
-        return result
-    except (TimeoutError, aiohttp.ClientError) as error:
-        delay = queue.add_failed(key)
-        metrics.retries.inc()
-        log.warning("reconcile: no answer", extra={**job, "error": repr(error), "again": delay})
-        return "error"
     except LeaseLost:  # the process ends
         raise
-    except Exception:
-        delay = queue.add_failed(key)
+    except Exception as error:
         metrics.retries.inc()
-        log.exception("reconcile failed", extra={**job, "again": delay})
-        return "error"
+        return _failed(key, error, queue.add_failed(key))
     queue.forget(key)
-    log.debug("reconciled", extra={**job, "seconds": round(time.monotonic() - started, 4), "again": again})
+    seconds = round(time.monotonic() - started, 4)
+    log.debug("reconciled", extra={"job": "/".join(key), "seconds": seconds, "again": again})
     if again is None:
         return "success"
     queue.add_after(key, again)
     return "requeue_after"
+
+
+def _failed(key: Key, error: Exception, again: float) -> str:
+    """Tell of a reconcile that raised and is tried again in so many seconds; returns its result for the metrics."""
+    about = {"job": "/".join(key), "again": again}
+    if isinstance(error, ApiError):
+        level = logging.INFO if error.conflict else logging.WARNING
+        log.log(level, "reconcile: the API server refused", extra={**about, "error": str(error)})
+        return "requeue" if error.conflict else "error"
+    if isinstance(error, TimeoutError | aiohttp.ClientError):
+        log.warning("reconcile: no answer", extra={**about, "error": repr(error)})
+    else:
+        log.error("reconcile failed", extra=about, exc_info=error)
+    return "error"

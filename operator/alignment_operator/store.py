@@ -21,9 +21,9 @@ from .observed import (
     UpstreamView,
     project_event,
     project_job,
-    project_pod,
     project_upstream,
 )
+from .podprojection import project_pod
 from .resources import ALIGNMENT_JOBS, EVENTS, JOBS, PODS, WORKLOADS, Resource
 from .table import Key as Key
 from .table import Table

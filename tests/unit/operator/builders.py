@@ -21,9 +21,9 @@ from alignment_operator.observed import (
     UpstreamView,
     project_event,
     project_job,
-    project_pod,
     project_pod_event,
 )
+from alignment_operator.podprojection import project_pod
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 NAMESPACE, NAME, UID = "team-a", "demo", "11111111-0000-0000-0000-000000000000"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from alignment_operator.observed import project_event, project_job, project_pod, project_upstream
+from alignment_operator.observed import project_event, project_job, project_upstream
+from alignment_operator.podprojection import project_pod
 from tests.unit.operator.builders import CLAIM, NOW, UID, Job, Pod, at, failed_create
 
 

@@ -1,7 +1,7 @@
 # `make` or `make help` lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help demo test cluster down stop status images check-images tools setup generate verify lint types unit contract \
-	integration chart e2e bench-operator bench-train survival chaos zero failures fuzz upgrade
+	integration chart e2e bench-operator bench-train survival chaos zero trackers failures fuzz upgrade
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest --durations=10
@@ -77,6 +77,13 @@ survival: setup  ## kill -9 and SIGTERM at 20 random moments of a run: its losse
 
 zero: setup  ## DeepSpeed's ZeRO in all its forms beside one process without it, on the CPU (docs/sharding.md)
 	$(PYTEST) -v tests/contract/lifecycle/test_zero.py tests/contract/lifecycle/test_zero_memory.py
+
+trackers: setup  ## W&B, MLflow and Trackio track stopped, resumed and diverged runs (docs/report.md)
+	$(PYTHON) -m venv --clear .venv/trackers
+	echo "import site; site.addsitedir('$(abspath .venv)/lib/python3.11/site-packages')" \
+		> .venv/trackers/lib/python3.11/site-packages/locked.pth
+	.venv/trackers/bin/pip install --quiet --disable-pip-version-check --requirement tests/trackers.txt
+	.venv/trackers/bin/python -m pytest -v tests/contract/lifecycle/test_trackers.py
 
 failures: setup cluster images  ## every failure class and a lost node, brought about on the cluster (docs/failures.md)
 	$(PYTEST) $(AGAIN) -v tests/e2e/test_failure_classes.py tests/e2e/test_node_lost.py

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from .exits import UserError
+from .exits import EX_TEMPFAIL, UserError
 
 if TYPE_CHECKING:
     from .config import Config
@@ -59,6 +60,7 @@ def places(folder: str, environment: Mapping[str, str]) -> dict[str, str]:
     found = {
         "TENSORBOARD_LOGGING_DIR": os.path.join(folder, "tensorboard"),
         "WANDB_DIR": folder,
+        "WANDB_FINISH_TIMEOUT": "600",  # s; W&B would wait for its server for ever, and keep the GPUs
         "MLFLOW_TRACKING_URI": f"file:{os.path.join(folder, 'mlruns')}",
         "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 wants a database otherwise, and SQLite wants more than NFS has
         "TRACKIO_DIR": os.path.join(folder, "trackio"),
@@ -66,3 +68,33 @@ def places(folder: str, environment: Mapping[str, str]) -> dict[str, str]:
     if not environment.get("WANDB_API_KEY"):
         found["WANDB_MODE"] = "offline"
     return found
+
+
+def finish(exit_code: int) -> None:
+    """End the tracked runs as `exit_code` says. Never raises; may wait for a tracker's server.
+
+    Trackers hold records in memory and write them when the interpreter ends; a worker that fails leaves without that.
+    """
+    for module, end in _ENDS.items():
+        if module not in sys.modules:
+            continue
+        try:
+            end(sys.modules[module], exit_code)
+        except Exception as error:  # what happened before it is what the user has to know
+            print(f"[alignment] {module} could not end its run: {error}", file=sys.stderr)
+
+
+def _end_mlflow(mlflow: Any, exit_code: int) -> None:
+    mlflow.end_run("FINISHED" if exit_code == 0 else "KILLED" if exit_code == EX_TEMPFAIL else "FAILED")
+
+
+def _end_trackio(trackio: Any, _: int) -> None:
+    if trackio.context_vars.current_run.get() is not None:
+        trackio.finish()
+
+
+_ENDS: dict[str, Callable[[Any, int], None]] = {
+    "wandb": lambda wandb, exit_code: wandb.finish(exit_code=exit_code),
+    "mlflow": _end_mlflow,
+    "trackio": _end_trackio,
+}

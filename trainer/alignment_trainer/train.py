@@ -67,6 +67,7 @@ def train(config: Config, lifecycle: Lifecycle) -> None:
     trainer.save_model(config.run.outputPath)
     report.record(config, trainer, train_dataset)
     lifecycle.trained(trainer)
+    trackers.finish(0)
     trainer.end()
 
 

@@ -7,9 +7,10 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from .exits import EX_OK, GpuOutOfMemory, PeerFailed, TrainerError
 from .reports import Reports
@@ -18,6 +19,7 @@ from .stopping import Stop
 if TYPE_CHECKING:
     from .attempt import RunningAttempt
 
+TRACKERS_SECONDS = 15.0  # for the trackers of a failed run to write what they hold
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,7 +35,7 @@ def main() -> int:
         attempt = _join(reports, stop)
         _train(attempt)
     except BaseException as error:
-        return _failed(error, reports, attempt)
+        _failed(error, reports, attempt)
     return EX_OK
 
 
@@ -76,8 +78,8 @@ def _ddp_timeout(recipe: Path) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _failed(error: BaseException, reports: Reports, attempt: RunningAttempt | None) -> int:
-    """Say why and go at once: the interpreter's own end could wait for a peer for ever. Does not return."""
+def _failed(error: BaseException, reports: Reports, attempt: RunningAttempt | None) -> NoReturn:
+    """Say why and go at once. Does not return."""
     from .diagnosis import classify
 
     known = classify(error)
@@ -90,9 +92,22 @@ def _failed(error: BaseException, reports: Reports, attempt: RunningAttempt | No
     reports.send(failure={**failure, "peer": isinstance(known, PeerFailed)})
     if attempt is not None:
         attempt.close(seconds=2.0)
+    _leave(known.exit_code)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """Without the interpreter's own end, which could wait for a peer for ever; the trackers' part of it has a limit."""
+    from . import trackers
+
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(known.exit_code)
+    deadline = threading.Timer(TRACKERS_SECONDS, os._exit, [exit_code])
+    deadline.daemon = True
+    deadline.start()
+    trackers.finish(exit_code)  # in the main thread: MLflow knows its run in the thread that began it
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _a_rung_lower(error: GpuOutOfMemory, folder: str) -> TrainerError:

@@ -1,6 +1,7 @@
 """A tracker that cannot work is refused with its field's name; one that can writes into the run's folder."""
 
 import importlib.util
+import sys
 
 import pytest
 
@@ -36,4 +37,31 @@ def test_every_tracker_is_told_a_place_below_the_folder(key, mode):
     places = trackers.places("/output/run/tracking", key)
     assert places.pop("WANDB_MODE", None) == mode
     assert places.pop("MLFLOW_ALLOW_FILE_STORE") == "true"
+    assert int(places.pop("WANDB_FINISH_TIMEOUT")) > 0, "or W&B waits for its server for ever"
     assert all(value.removeprefix("file:").startswith("/output/run/tracking") for value in places.values())
+
+
+class Mlflow:
+    """Stands where the module would be; the real ones are in tests/contract/lifecycle/test_trackers.py."""
+
+    def __init__(self, error=None):
+        self.error, self.ends = error, []
+
+    def end_run(self, status):
+        if self.error:
+            raise self.error
+        self.ends.append(status)
+
+
+@pytest.mark.parametrize(("exit_code", "status"), [(0, "FINISHED"), (75, "KILLED"), (81, "FAILED")])
+def test_a_run_ends_in_the_trackers_words(monkeypatch, exit_code, status):
+    mlflow = Mlflow()
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    trackers.finish(exit_code)
+    assert mlflow.ends == [status]
+
+
+def test_a_tracker_that_cannot_end_its_run_does_not_hide_what_was_before(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mlflow", Mlflow(ConnectionError("no server")))
+    trackers.finish(81)
+    assert "mlflow could not end its run: no server" in capsys.readouterr().err

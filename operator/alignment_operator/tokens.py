@@ -5,17 +5,20 @@ own credentials, kept, and fetched again when a token names a key that is not am
 looks like.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import jwt
 
-from .cluster import Cluster
+from .cluster import ApiError, Cluster
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")  # never "none" or HMAC
 LEEWAY_SECONDS = 60.0  # clocks of machines differ; Kubernetes allows its own tokens as much
 REFETCH_SECONDS = 10.0  # a stranger's tokens must not make us ask the API server each time
+RETRY_SECONDS = 1.0  # nor must everybody's, while it does not answer
 
 
 class BadToken(Exception):
@@ -37,17 +40,36 @@ class Keys:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._keys: dict[str, Any] = {}
-        self._fetched = float("-inf")
+        self._fetched = self._failed = float("-inf")  # monotonic, of the last answer and of the last error
+        self._error: Exception = TimeoutError()
+        self._fetching = asyncio.Lock()
         self.issuer = ""
 
     async def get(self, key_id: str) -> Any | None:
-        """The public key; None when the API server does not publish it."""
-        if key_id not in self._keys and time.monotonic() - self._fetched > REFETCH_SECONDS:
-            await self._fetch()
+        """The public key; None when the API server does not publish it.
+
+        Raises ApiError, aiohttp.ClientError or TimeoutError when it cannot be asked.
+        """
+        if key_id not in self._keys:
+            async with self._fetching:  # who comes meanwhile waits for the same answer
+                await self._search(key_id)
         return self._keys.get(key_id)
 
-    async def _fetch(self) -> None:
+    async def _search(self, key_id: str) -> None:
+        """Fetch the keys, unless that was done a moment ago."""
+        now = time.monotonic()
+        if key_id in self._keys or now - self._fetched <= REFETCH_SECONDS:
+            return
+        if now - self._failed < RETRY_SECONDS:
+            raise self._error.with_traceback(None)  # else it grows with each
+        try:
+            await self._fetch()
+        except (ApiError, TimeoutError, aiohttp.ClientError) as error:
+            self._failed, self._error = time.monotonic(), error
+            raise
         self._fetched = time.monotonic()
+
+    async def _fetch(self) -> None:
         discovery = await self._cluster.raw("/.well-known/openid-configuration")
         published = await self._cluster.raw("/openid/v1/jwks")
         self.issuer = discovery["issuer"]

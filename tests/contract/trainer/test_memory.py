@@ -179,6 +179,25 @@ def test_the_command_prints_the_table(
         assert part in out
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("apiVersion: alignment-operator.io/v1alpha1", 78, "render --recipe -f"),
+        ("model_name_or_path: a\ntorch_dtype: bfloat16", 78, "dpo lacks torch_dtype"),
+        (None, 78, "There is no file"),
+    ],
+    ids=["a manifest", "an older recipe", "no file"],
+)
+def test_the_command_says_what_a_file_is_that_is_no_recipe(
+    text: str | None, code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    if text:
+        recipe.write_text(text)
+    assert estimate_command([str(recipe), "--gpu", "80GiB"]) == code
+    assert words in capsys.readouterr().err
+
+
 def test_a_models_header_on_the_hub_is_read_without_its_weights(bench: Bench, tmp_path: Path) -> None:
     """A process of its own: the hub's address is read when huggingface_hub is imported."""
     code = (

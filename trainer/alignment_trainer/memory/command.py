@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ _MACHINE = ("tf32", "fsdp", "fsdp_config", "deepspeed")  # TRL would ask this ma
 def main(arguments: list[str]) -> int:
     """Print the table; returns 0 if the run fits, 80 if not, or the code of what is wrong with the files."""
     options = _parser().parse_args(arguments)
+    _quiet()
     try:
         workload = workload_of(read_config(options.recipe, options.run, options.method, options.gpu))
         workload = dataclasses.replace(workload, shared_tokens=options.prompt_tokens)
@@ -44,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 def read_config(recipe_path: str, run_path: str | None, method: str | None, gpu: str | None) -> Config:
     """The two files, or the recipe alone, parsed as on a machine without a GPU. Raises UserError."""
-    recipe = read_mapping(recipe_path)
+    recipe = read_recipe(recipe_path)
     run = load_run_config(run_path) if run_path else _one_process(recipe, method or infer_method(recipe), gpu)
     asked = {name: recipe.pop(name) for name in _MACHINE if name in recipe}
     config = Config(*parse_recipe(recipe, run.model_copy(update={"device": "cpu"})), run=run)
@@ -53,13 +56,33 @@ def read_config(recipe_path: str, run_path: str | None, method: str | None, gpu:
     return config
 
 
+def read_recipe(path: str) -> dict[str, Any]:
+    """The recipe in a file that a person names. Raises UserError for a file that is none."""
+    if not Path(path).is_file():
+        raise UserError(f"There is no file {path}.", cure="Name a recipe.yaml.")
+    recipe = read_mapping(path)
+    if "apiVersion" in recipe:
+        raise UserError(
+            f"{path} is a manifest, not a recipe.",
+            cure=f"`python -m alignment_operator render --recipe -f {path}` prints the recipe of an AlignmentJob.",
+        )
+    return recipe
+
+
 def infer_method(recipe: dict[str, Any]) -> str:
     """The method whose configuration has every key of the recipe; dpo where several do. Raises UserError."""
-    for name in sorted(METHODS, key=lambda name: name != "dpo"):
-        known = {field.name for cls in recipe_dataclasses(METHODS[name]) for field in dataclasses.fields(cls)}
-        if recipe.keys() <= known:
-            return name
-    raise UserError("No method of TRL has all keys of this recipe.", cure="Correct its keys, or name the --method.")
+    unknown = {name: recipe.keys() - _known(name) for name in sorted(METHODS, key=lambda name: name != "dpo")}
+    nearest = min(unknown, key=lambda name: len(unknown[name]))
+    if not unknown[nearest]:
+        return nearest
+    raise UserError(
+        f"No method of TRL has all keys of this recipe; {nearest} lacks {', '.join(sorted(unknown[nearest]))}.",
+        cure="Correct them, or name the --method. Older recipes: `python -m alignment_operator import`.",
+    )
+
+
+def _known(method: str) -> set[str]:
+    return {field.name for cls in recipe_dataclasses(METHODS[method]) for field in dataclasses.fields(cls)}
 
 
 def table(workload: Workload, expected: Estimate, budget: int) -> list[str]:
@@ -87,6 +110,12 @@ def size_in_bytes(text: str) -> int:
     if not match or match[2].upper() not in _UNITS:
         raise UserError(f"--gpu {text!r} is no amount of memory.", cure="Write it as 80GiB.")
     return round(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _quiet() -> None:
+    """Leaves out what libraries say of kernels and names that a table of sizes does not use."""
+    warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def _budget(gpu: str | None) -> int:

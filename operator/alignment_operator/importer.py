@@ -79,8 +79,10 @@ def imported(recipe: Json, method: str | None = None) -> Imported:
     if unknown:
         raise NotImported("\n".join(_unknown(key, method) for key in unknown))
     result.spec = {key: value for key, value in result.spec.items() if value or key in ("model", "dataset", method)}
-    result.put("output", "volume", {"persistentVolumeClaim": {"claimName": "models"}})
+    result.put("output", "volume", {"persistentVolumeClaim": {"claimName": "output"}})
     result.notes.append("spec.output.volume: name your claim")
+    if str(result.spec["model"].get("attnImplementation")).startswith("flash_attention"):
+        result.notes.append("spec.model.attnImplementation: the trainer's image has no flash-attn: sdpa, or spec.image")
     return result
 
 

@@ -201,6 +201,7 @@ def test_a_recipes_path_may_tell_the_method(path: str, method: str | None) -> No
         ("padding_free: true", "dpo", {"dpo": {"beta": 0.1}}, "padding_free: left out"),
         ("packing_strategy: ffd", "sft", {"sft": {"packingStrategy": "bfd"}}, "packing_strategy: ffd is bfd"),
         ("dataset_kwargs: {add_special_tokens: false}", "sft", {}, "dataset_kwargs.add_special_tokens: left out"),
+        ("attn_implementation: flash_attention_2", "sft", {}, "spec.model.attnImplementation: the trainer's image has"),
         ("eval_strategy: no", "dpo", {"training": {"evalStrategy": "no"}}, ""),
     ],
 )

@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -42,10 +43,10 @@ class Bundle:
 
 
 def renewed(bundle: Bundle, host: str, now: datetime) -> Bundle:
-    """The bundle with what is missing, worn, or for another host made anew; the same bundle when all is well."""
-    if not bundle.ca_crt or not bundle.ca_key or _worn(bundle.ca_crt, now):
+    """The bundle with what is missing, damaged, worn, or for another host made anew; the same when all is well."""
+    if not _belong(bundle.ca_crt, bundle.ca_key) or _worn(bundle.ca_crt, now):
         bundle = Bundle(*_new_authority(now))
-    if not bundle.tls_crt or not bundle.tls_key or _worn(bundle.tls_crt, now) or not _fits(bundle, host):
+    if not _belong(bundle.tls_crt, bundle.tls_key) or _worn(bundle.tls_crt, now) or not _fits(bundle, host):
         bundle = Bundle(bundle.ca_crt, bundle.ca_key, *_new_leaf(bundle, host, now))
     return bundle
 
@@ -106,7 +107,7 @@ class Certificates:
 
 def _read(secret: dict | None) -> Bundle:
     data = (secret or {}).get("data") or {}
-    return Bundle(*(base64.b64decode(data.get(name, "")).decode() for name in FILES))
+    return Bundle(*(base64.b64decode(data.get(name, "")).decode(errors="replace") for name in FILES))
 
 
 def _load(context: ssl.SSLContext, bundle: Bundle) -> None:
@@ -125,6 +126,16 @@ def _memory_file(text: str) -> int:
     return fd
 
 
+def _belong(crt: str, key: str) -> bool:
+    """Whether both are there, can be read, and are of one another."""
+    try:
+        certificate = x509.load_pem_x509_certificate(crt.encode())
+        private = serialization.load_pem_private_key(key.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return certificate.public_key() == private.public_key()
+
+
 def _worn(pem: str, now: datetime) -> bool:
     """Whether less than a third of its life is left."""
     cert = x509.load_pem_x509_certificate(pem.encode())
@@ -134,8 +145,12 @@ def _worn(pem: str, now: datetime) -> bool:
 
 def _fits(bundle: Bundle, host: str) -> bool:
     leaf, ca = (x509.load_pem_x509_certificate(pem.encode()) for pem in (bundle.tls_crt, bundle.ca_crt))
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return leaf.issuer == ca.subject and _alternative(host) in list(names)
+    try:
+        leaf.verify_directly_issued_by(ca)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
+    return _alternative(host) in list(names)
 
 
 def _new_authority(now: datetime) -> tuple[str, str]:

@@ -44,7 +44,7 @@ async def answered(call: Callable[[], Awaitable[None]], forbidden_seconds: float
         except ApiError as error:
             if error.status == 403:
                 refusals.note(error)
-            elif error.passing:
+            elif error.passing or error.expired:  # a LIST whose first pages are forgotten is begun anew
                 log.warning("the API server cannot answer", extra={"error": str(error), "again": wait})
             else:
                 raise

@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from alignment_operator.certificates import CA_DAYS, LEAF_DAYS, Bundle, Certificates, renewed
 from alignment_operator.cluster import ApiError
@@ -44,6 +46,20 @@ def test_a_missing_part_is_made(missing):
     first = renewed(Bundle(), HOST, NOW)
     parts = {name: getattr(first, name) for name in ("ca_crt", "ca_key", "tls_crt", "tls_key")} | {missing: ""}
     assert all(getattr(renewed(Bundle(**parts), HOST, NOW), name) for name in parts)
+
+
+@pytest.mark.parametrize("of_another", [False, True], ids=["garbage", "of-another"])
+@pytest.mark.parametrize("damaged", ["ca_crt", "ca_key", "tls_crt", "tls_key"])
+def test_a_damaged_part_is_made_anew(damaged, of_another):
+    """An operator that ends at each start would be worse than pods whose reports are refused."""
+    first, other = renewed(Bundle(), HOST, NOW), renewed(Bundle(), HOST, NOW)
+    then = renewed(replace(first, **{damaged: getattr(other, damaged) if of_another else "no PEM"}), HOST, NOW)
+    leaf, ca = (x509.load_pem_x509_certificate(pem.encode()) for pem in (then.tls_crt, then.ca_crt))
+    leaf.verify_directly_issued_by(ca)
+    for pem, certificate in ((then.tls_key, leaf), (then.ca_key, ca)):
+        key = serialization.load_pem_private_key(pem.encode(), None)
+        assert key.public_key() == certificate.public_key()
+    assert then.ca_crt == first.ca_crt or damaged.startswith("ca_")
 
 
 @pytest.mark.parametrize("host", [HOST, "127.0.0.1"])

@@ -67,6 +67,10 @@ async def test_a_right_that_comes_late_is_waited_for_and_told_once(caplog: pytes
     assert [record.__dict__["error"] for record in caplog.records] == [LIST, PATH]
 
 
+async def test_a_list_that_took_longer_than_the_api_server_remembers_is_begun_anew() -> None:
+    await answered(Server(ApiError(410, "Expired", "The provided continue parameter is too old")))
+
+
 async def test_a_right_that_does_not_come_ends_the_start_and_is_named() -> None:
     server = Server(*[ApiError(403, "Forbidden", LIST)] * 1000)
     with pytest.raises(Forbidden, match=r'Missing rule: \{apiGroups: \["alignment-operator.io"\].* cluster-wide'):

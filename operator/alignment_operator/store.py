@@ -162,7 +162,7 @@ class Store:
 
     def observe(self, key: Key, uid: str, run: int) -> Observed:
         """What is known of that run, with pods of an earlier AlignmentJob of this name: they write the same folder."""
-        child = self.child(key, run)
+        name, child = Key(key.namespace, child_name(key.name, run)), self.child(key, run)
         pods = sorted((pod for pod in self._pods.of(key) if pod.run == run), key=lambda pod: (pod.index, pod.name))
         ours = child if child and child.owner_uid == uid else None
         kueue = self._kueue.get(None) or self._kueue.get(key.namespace, Kueue.UNKNOWN)
@@ -172,9 +172,7 @@ class Store:
             kueue=kueue,
             pods=tuple(pods),
             gone=tuple(pod for pod in self._gone.get(key, {}).values() if pod.run == run),
-            events=tuple(
-                e for (job, _), e in self._events.items() if job == (key.namespace, child_name(key.name, run))
-            ),
+            events=tuple(e for (job, _), e in self._events.items() if job == name),
             upstream=self._upstream(key),
         )
 

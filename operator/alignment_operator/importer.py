@@ -75,15 +75,22 @@ def imported(recipe: Json, method: str | None = None) -> Imported:
     _upload(recipe, result)
     _without_switch(recipe, result, LORA, "use_peft")
     _without_switch(recipe, result, FOUR_BIT, "load_in_4bit")
+    on_cpu = any([recipe.pop("use_cpu", False), recipe.pop("no_cuda", False)])
     unknown = [key for key, value in recipe.items() if not _place(key, value, result, method)]
     if unknown:
         raise NotImported("\n".join(_unknown(key, method) for key in unknown))
     result.spec = {key: value for key, value in result.spec.items() if value or key in ("model", "dataset", method)}
+    result.spec |= {"gpusPerNode": 0} if on_cpu else {}
+    _complete(result)
+    return result
+
+
+def _complete(result: Imported) -> None:
+    """What a recipe has no word for."""
     result.put("output", "volume", {"persistentVolumeClaim": {"claimName": "output"}})
     result.notes.append("spec.output.volume: name your claim")
     if str(result.spec["model"].get("attnImplementation")).startswith("flash_attention"):
         result.notes.append("spec.model.attnImplementation: the trainer's image has no flash-attn: sdpa, or spec.image")
-    return result
 
 
 def guess_method(recipe: Json) -> str:

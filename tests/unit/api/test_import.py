@@ -202,6 +202,7 @@ def test_a_recipes_path_may_tell_the_method(path: str, method: str | None) -> No
         ("packing_strategy: ffd", "sft", {"sft": {"packingStrategy": "bfd"}}, "packing_strategy: ffd is bfd"),
         ("dataset_kwargs: {add_special_tokens: false}", "sft", {}, "dataset_kwargs.add_special_tokens: left out"),
         ("attn_implementation: flash_attention_2", "sft", {}, "spec.model.attnImplementation: the trainer's image has"),
+        ("use_cpu: true", "dpo", {"gpusPerNode": 0}, ""),
         ("eval_strategy: no", "dpo", {"training": {"evalStrategy": "no"}}, ""),
     ],
 )

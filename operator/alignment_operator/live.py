@@ -178,7 +178,8 @@ def _backing_off(pods: tuple[PodView, ...], stopped: PodView, look_again: float 
     again = "The next attempt starts soon"
     if restart := _restart_time(pods):
         again = f"The next attempt starts at about {stamp(restart)}"
-    message = f"{failure.message} {again} and resumes from the last checkpoint."
+    cure = f"{failure.cure} " if failure.kind.retry == "counted" else ""  # what is free needs none
+    message = f"{failure.message} {cure}{again} and resumes from the last checkpoint."
     facts = {ConditionType.RUNNING: Fact(False, Reason.BACKING_OFF, message)}
     return State(
         Phase.STARTING,

@@ -562,6 +562,13 @@ def test_between_attempts_status_says_when_the_next_one_starts(failures: int, se
     assert (result.status["failure"]["class"], result.status["failure"]["retryable"]) == ("Preempted", True)
 
 
+@pytest.mark.parametrize(("code", "reason", "cure"), [(137, "OOMKilled", True), (75, "Error", False)])
+def test_between_attempts_what_counts_is_told_with_its_cure(code: int, reason: str, cure: bool) -> None:
+    result = status_of(observed(Job(), Pod().exited(code, reason=reason)))
+    assert result.status["phase"] == "Starting"
+    assert (result.status["failure"]["cure"] in message(result, "Running")) is cure
+
+
 def test_between_attempts_the_culprit_is_told_and_not_its_peers() -> None:
     seen = observed(Job(), Pod(0).exited(75, seconds=-4), Pod(1).exited(74, "disk full", seconds=-6))
     assert status_of(seen, nodes=2).status["failure"]["class"] == "StorageError"

@@ -189,7 +189,7 @@ class Reports:
     async def _write(self, key: Key, pending: Pending, now: datetime) -> None:
         """One server-side apply. The resourceVersion in it makes a write after the leader's last word a conflict."""
         obj = self._store.job(key)
-        if obj is None or _current_run(obj) != pending.run:
+        if obj is None or _current_run(obj) != pending.run or _is_stored(obj, pending):
             return
         try:
             self._store.put(ALIGNMENT_JOBS, await self._apply(key, obj, pending))
@@ -242,6 +242,12 @@ def _current_run(obj: dict[str, Any]) -> int | None:
     status = obj.get("status") or {}
     over = any(c["type"] in ENDS and c["status"] == "True" for c in status.get("conditions") or ())
     return None if over else status.get("run")
+
+
+def _is_stored(obj: dict[str, Any], pending: Pending) -> bool:
+    """Whether status says all this already: the report was written, and the API server's answer was lost."""
+    stored: dict[str, Any] = obj.get("status") or {}
+    return all((stored.get(name) or []) == value for name, value in _manifest(obj, pending)["status"].items())
 
 
 def _manifest(obj: dict[str, Any], pending: Pending) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class SlowCluster:
         self.store, self.go_on = store, asyncio.Event()
         self.written: list[dict[str, Any]] = []
         self.rival: datetime | None = None  # when another replica has written, of which we do not know yet
+        self.loses_answer = False  # it writes, and is not heard; its watch is
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """As the other replica has left it."""
@@ -40,6 +41,9 @@ class SlowCluster:
             raise ApiError(409, "Conflict", "the object has been modified")
         self.written.append(manifest["status"]["progress"])
         await self.go_on.wait()
+        if self.loses_answer:
+            self.store.put(ALIGNMENT_JOBS, self._changed(manifest["status"]))
+            raise TimeoutError
         return self._changed(manifest["status"])
 
     def _changed(self, status: dict[str, Any]) -> dict[str, Any]:
@@ -126,3 +130,18 @@ async def test_a_report_that_lost_to_another_replicas_waits_its_turn() -> None:
     await reports._write_due(NOW)
     due = reports._pending[KEY].due - cluster.rival
     assert timedelta(seconds=13) < due < timedelta(seconds=16)
+
+
+@pytest.mark.parametrize("metrics", [None, [{"name": "loss", "value": "0.5"}]], ids=["without-metrics", "with-metrics"])
+async def test_a_report_that_was_written_is_not_written_again_because_the_answer_was_lost(metrics: Any) -> None:
+    """The second write would change nothing."""
+    reports, cluster = waiting()
+    cluster.go_on.set()
+    cluster.loses_answer = True
+    body = {"trainerStatus": {"metrics": metrics}, "alignment": {"phase": "Training", "step": 1, "epoch": 0.5}}
+    reports._accept(KEY, 1, Report.model_validate(body), NOW)
+    await reports._write_due(NOW)
+    assert KEY in reports._pending
+    await reports._write_due(datetime.max.replace(tzinfo=UTC))
+    assert len(cluster.written) == 1
+    assert reports._pending == {}

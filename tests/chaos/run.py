@@ -150,6 +150,7 @@ class _Run:
             self._say("no more faults")
             late = await self._finish(users, self._plans, self._scale.settle, plays)
             await self._until("replicas", self._ready, CONTROL_SECONDS)
+            await self._until("a leader", self._led, CONTROL_SECONDS)  # the Lease of one that was killed has to expire
             await asyncio.sleep(CALM_SECONDS)
             idle_since = datetime.now(UTC)
             await asyncio.sleep(IDLE_SECONDS)
@@ -175,6 +176,9 @@ class _Run:
 
     async def _ready(self) -> bool:
         return all([await asyncio.to_thread(replica.ready) for replica in self._replicas])
+
+    async def _led(self) -> bool:
+        return any([await asyncio.to_thread(replica.leads) for replica in self._replicas])
 
     async def _until(self, what: str, condition: Callable[[], Any], seconds: float) -> None:
         deadline = time.monotonic() + seconds

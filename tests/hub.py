@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
+import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -57,7 +59,8 @@ def _files(folder: Path) -> list[Path]:
 class Hub:
     """The server; `requests` lists (method, path) in the order of arrival. `down` answers every request with 503.
 
-    `root`, `writers`, `readers`: for uploads, see Uploads. `address`: one of this machine, where it listens.
+    `root`, `writers`, `readers`: for uploads, see Uploads. `address`: one of this machine, where it listens. `tls`: it
+    speaks https with that certificate.
     """
 
     def __init__(
@@ -68,12 +71,16 @@ class Hub:
         writers: Mapping[str, str] | None = None,
         readers: frozenset[str] = frozenset(),
         address: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.repositories, self.down = repositories, down
         self.requests: list[tuple[str, str]] = []
         handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer((address, 0), handler)
-        self.url = f"http://{address}:{self._server.server_port}"
+        self._server = _Server((address, 0), handler)
+        if tls:
+            # the handshake is the handler's: one that fails must not end the server
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if tls else 'http'}://{address}:{self._server.server_port}"
         self.uploads = Uploads(self.url, root, writers or {}, readers)
 
     def __enter__(self) -> Hub:
@@ -100,6 +107,12 @@ class Hub:
         if folder is None:
             raise HubError(HTTPStatus.NOT_FOUND, "RevisionNotFound", f"Invalid rev id: {revision}")
         return folder, commit_of(folder)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ssl.SSLError):  # a client that refuses our certificate is part of a test
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

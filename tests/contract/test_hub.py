@@ -5,6 +5,7 @@ The trainer is the real one, in a process of its own; the hub is `tests/hub.py` 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.contract.lifecycle.pods import Run
 from tests.contract.lifecycle.zygote import Zygote
 from tests.hub import Hub, Repository, commit_of
+from tests.self_signed import certificate, server_context
 from tests.tiny import tiny_model, tiny_preferences
 
 TOKEN = "hf_the_right_one"
@@ -136,3 +138,26 @@ def test_a_pinned_gated_model_trains_with_the_right_token(
     assert (exit_code, message["outcome"]) == (0, "Complete"), message
     assert asked
     assert all(commit in path for path in asked)
+
+
+@pytest.mark.parametrize("local", ["model_name_or_path", "dataset_name"])
+def test_a_hub_whose_certificate_is_unknown_is_the_users_to_cure(
+    tmp_path: Path, zygote: Zygote, folders: tuple[Path, Path], local: str
+) -> None:
+    path = {"model_name_or_path": folders[0], "dataset_name": folders[1]}[local]
+    began = time.monotonic()
+    with Hub({}, tls=server_context(certificate(tmp_path))) as hub:
+        exit_code, message = train(tmp_path, zygote, hub, {local: str(path)})
+    assert (exit_code, message["class"]) == (78, "UserError"), message
+    assert "certificate" in message["message"]
+    assert "SSL_CERT_FILE" in message["cure"]
+    assert time.monotonic() - began < 25, "known at once, not after the libraries' retries"
+
+
+def test_a_hub_whose_authority_is_named_serves(tmp_path: Path, zygote: Zygote, folders: tuple[Path, Path]) -> None:
+    model, data = folders
+    files = certificate(tmp_path)
+    repositories = {"org/model": Repository(model), "org/data": Repository(data, kind="dataset")}
+    with Hub(repositories, tls=server_context(files)) as hub:
+        exit_code, message = train(tmp_path, zygote, hub, {}, {"SSL_CERT_FILE": str(files[0])})
+    assert (exit_code, message["outcome"]) == (0, "Complete"), message

@@ -42,6 +42,14 @@ class Config:
     def method(self) -> Method:
         return METHODS[self.run.method]
 
+    @property
+    def sources(self) -> list[str]:
+        """What is loaded, models and datasets: names on the hub, or local paths."""
+        own = self.run.referenceModel.model.get("model_name_or_path")
+        models = (self.model_args.model_name_or_path, self.run.adapterNameOrPath, own)
+        datasets = [part.path for part in self.mixture_args.datasets]
+        return [name for name in (*models, *datasets, self.script_args.dataset_name) if name]
+
 
 def load_config(recipe_path: str | Path, run_config_path: str | Path) -> Config:
     """Read both files. Raises UserError naming the field; imports torch and TRL (seconds)."""

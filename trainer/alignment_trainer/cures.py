@@ -14,9 +14,14 @@ NAME = (
     "if the repository is private, give spec.hub.secretName a token that may read it."
 )
 TOKEN = "Accept the repository's terms on the hub and give spec.hub.secretName a token that may read it."
-NETWORK = (
-    "The hub or the network is down, or the hub's certificate is not trusted (then name your authority's in "
-    "SSL_CERT_FILE): it is tried again; with spec.cache.volume a download is kept."
+NETWORK = "The hub or the network is down: it is tried again; with spec.cache.volume a download is kept."
+CERTIFICATE = (
+    "Mount a bundle that has the authority of the hub (or of the proxy before it) and name it in SSL_CERT_FILE, in "
+    "spec.podTemplate or, for all jobs, in settings.pods.env of the chart."
+)
+TRACKER = (
+    "Check the tracker's server, key and proxy in the env of spec.podTemplate; without them W&B and MLflow write files "
+    "into the output folder. Or take it out of spec.training.reportTo."
 )
 DEVICE = "Check the node's GPU and driver; it is tried again, with luck on another node."
 SETTINGS = "Change the field that the message names."

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from . import cures, exits
+from .data_faults import is_data_fault, raised_by
 from .exits import TrainerError
 
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG}
@@ -33,11 +34,8 @@ _PEER = (
 _HUB_DOWN = (
     r"couldn't connect to|name resolution|max retries exceeded|connection error|check your (internet )?connection"
 )
-_DATA = r"num_samples should be a positive|column|chat.template|dataset|is_conversational|example|train split|feature"
-_DATA_FRAMES = (
-    "_prepare_dataset", "apply_chat_template", "maybe_apply_chat_template", "tokenize", "tokenize_fn", "torch_call",
-)  # fmt: skip
-_LIBRARIES = r"/(trl|transformers|peft|accelerate|bitsandbytes|deepspeed)/"
+_NOT_NOW = r"certificate has expired|certificate is not yet valid"
+_MLFLOW_REFUSALS = ("INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "RESOURCE_DOES_NOT_EXIST")
 
 
 def classify(error: BaseException) -> TrainerError:
@@ -109,6 +107,15 @@ def _disk(link: BaseException, _: BaseException) -> TrainerError | None:
     return None
 
 
+def _tracker(link: BaseException, _: BaseException) -> TrainerError | None:
+    """What an experiment tracker says in its own words: it refuses, or its server is not to be reached."""
+    if _package(link) not in ("wandb", "mlflow", "trackio"):
+        return None
+    refused = _named(link, "UsageError", "AuthenticationError") or getattr(link, "error_code", "") in _MLFLOW_REFUSALS
+    kind = exits.UserError if refused else exits.Infrastructure
+    return kind(_say(link), cures.TRACKER)
+
+
 def _denied(link: BaseException, error: BaseException) -> TrainerError | None:
     if _named(link, "GatedRepoError", "LocalTokenNotFoundError"):
         return exits.AccessDenied(_say(link), cures.TOKEN)
@@ -134,6 +141,14 @@ def _missing(link: BaseException, _: BaseException) -> TrainerError | None:
     if isinstance(link, ValueError) and re.search(r"unknown split|BuilderConfig .* not found", str(link), re.I):
         cure = "Check spec.dataset.datasetTrainSplit and spec.dataset.datasetConfig."
         return exits.ModelUnavailable(_say(link), cure)
+    return None
+
+
+def _untrusted(link: BaseException, _: BaseException) -> TrainerError | None:
+    """A certificate that no known authority has signed; one that has expired its owner renews, so it is tried again."""
+    text = str(link)
+    if "CERTIFICATE_VERIFY_FAILED" in text and not re.search(_NOT_NOW, text):
+        return exits.UserError(f"A server's TLS certificate is not trusted: {_say(link)}", cures.CERTIFICATE)
     return None
 
 
@@ -163,28 +178,24 @@ def _missing_file(link: BaseException, _: BaseException) -> TrainerError | None:
 
 
 def _data(link: BaseException, error: BaseException) -> TrainerError | None:
-    if not isinstance(link, ValueError | KeyError | TypeError | IndexError) and _module(link).split(".")[0] not in (
-        "datasets", "pyarrow", "jinja2",
-    ):  # fmt: skip
-        return None
-    frames = traceback.extract_tb(link.__traceback__)
-    in_data = any("/datasets/" in frame.filename or frame.name in _DATA_FRAMES for frame in frames)
-    if _module(link).split(".")[0] in ("datasets", "pyarrow", "jinja2") or in_data:
-        return exits.DataError(_say(error), cures.DATA)
-    if isinstance(link, ValueError) and not _in_step(frames) and re.search(_DATA, str(link), re.I):
-        return exits.DataError(_say(error), cures.DATA)
-    return None
+    return exits.DataError(_say(error), cures.DATA) if is_data_fault(link) else None
 
 
 def _settings(link: BaseException, _: BaseException) -> TrainerError | None:
     """A library's refusal while models and trainer are built; the same exception inside a step is a defect."""
     frames = traceback.extract_tb(link.__traceback__)
-    library = any(re.search(_LIBRARIES, frame.filename) for frame in frames)
-    refusal = isinstance(link, ValueError | TypeError | NotImplementedError | ImportError) or _deepspeeds(link, frames)
-    if refusal and library and not _in_step(frames):
+    library = raised_by(frames) == "library"
+    if library and _refuses(link, frames) and not _in_step(frames):
         known = (cure for words, cure in cures.SETTINGS_BY_WORDS.items() if re.search(words, str(link)))
         return exits.UserError(_say(link), next(known, cures.SETTINGS))
     return None
+
+
+def _refuses(link: BaseException, frames: traceback.StackSummary) -> bool:
+    """A TypeError is a refusal if it was raised as one, or by a keyword that the spec's maps of arguments may hold."""
+    if isinstance(link, TypeError):
+        return (frames[-1].line or "").startswith("raise ") or "unexpected keyword argument" in str(link)
+    return isinstance(link, ValueError | NotImplementedError | ImportError) or _deepspeeds(link, frames)
 
 
 def _deepspeeds(link: BaseException, frames: traceback.StackSummary) -> bool:
@@ -194,8 +205,8 @@ def _deepspeeds(link: BaseException, frames: traceback.StackSummary) -> bool:
 
 
 _RULES: tuple[Callable[[BaseException, BaseException], TrainerError | None], ...] = (
-    _interrupt, _peer, _gpu_memory, _host_memory, _device, _disk, _denied, _missing, _network, _missing_file, _data,
-    _settings,
+    _interrupt, _peer, _gpu_memory, _host_memory, _device, _disk, _tracker, _untrusted, _denied, _missing, _network,
+    _missing_file, _data, _settings,
 )  # fmt: skip
 
 
@@ -210,6 +221,10 @@ def _named(link: BaseException, *names: str) -> bool:
 
 def _module(link: BaseException) -> str:
     return type(link).__module__ or ""
+
+
+def _package(link: BaseException) -> str:
+    return _module(link).split(".")[0]
 
 
 def _status(link: BaseException) -> int | None:

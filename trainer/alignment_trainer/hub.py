@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from .exits import AccessDenied, ModelUnavailable, TrainerError
+from . import diagnosis
+from .exits import AccessDenied, ModelUnavailable, TrainerError, UserError
 
 
 @contextmanager
@@ -22,6 +23,25 @@ def naming(field: str, name: str, revision: str | None = None) -> Iterator[None]
         if known is None:
             raise
         raise known from error
+
+
+def check_certificate(names: Iterable[str]) -> None:
+    """One request to the hub if one of `names` is no local path. Raises UserError if its certificate is not trusted.
+
+    Libraries take that for a network that is down: they try again for half a minute, and datasets then says no more
+    than that it could not reach the hub. Any other trouble is left to them.
+    """
+    from huggingface_hub import constants, get_session
+
+    remote = not all(os.path.exists(os.path.expanduser(name)) for name in names)
+    if not remote or constants.is_offline_mode() or not constants.ENDPOINT.startswith("https:"):
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:
+        known = diagnosis.classify(error)
+        if isinstance(known, UserError):
+            raise known from error
 
 
 def ask(name: str, revision: str | None) -> None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from . import remote_code, report, trackers, zero
+from . import hub, remote_code, report, trackers, zero
 from .attention import check_attention
 from .config import Config, load_config
 from .lifecycle import Lifecycle, NoLifecycle
@@ -41,6 +41,7 @@ def check(config: Config) -> None:
     own_attention = config.run.referenceModel.model.get("attn_implementation")
     check_attention(own_attention, config.run.device, "spec.referenceModel.model.attnImplementation")
     check_quantization(config.model_args, config.model_args.use_peft or config.run.adapterNameOrPath is not None)
+    hub.check_certificate(config.sources)
 
 
 def train(config: Config, lifecycle: Lifecycle) -> None:

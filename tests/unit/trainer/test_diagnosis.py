@@ -3,12 +3,18 @@
 import errno
 import os
 import socket
+import ssl
+import tempfile
+from datetime import timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from alignment_trainer import exits
 from alignment_trainer.diagnosis import classify
+from tests.hub import Hub
+from tests.self_signed import HOUR, certificate, server_context
 
 
 def http_error(status, kind="HfHubHTTPError", code=None):
@@ -91,6 +97,27 @@ def bad_lora():
     get_peft_model(nn.Sequential(nn.Linear(2, 2)), LoraConfig(target_modules=["q_proj"]))
 
 
+def over_tls(expires):
+    with tempfile.TemporaryDirectory() as folder:
+        files = certificate(Path(folder), expires=expires)
+        trusting = ssl.create_default_context(cafile=str(files[0])) if expires < timedelta() else True
+        with Hub({}, tls=server_context(files)) as hub:
+            httpx2.head(hub.url, verify=trusting)
+
+
+def tracker_error(module, name, **attributes):
+    """The packages are not in this environment; tests/contract/lifecycle/test_trackers.py has the real ones."""
+    return type(name, (Exception,), {"__module__": module, **attributes})("no answer")
+
+
+def unknown_scheduler_argument():
+    import transformers
+    from torch import nn, optim
+
+    optimizer = optim.SGD(nn.Linear(1, 1).parameters())
+    transformers.get_scheduler("cosine", optimizer, 1, 10, scheduler_specific_kwargs={"cycles": 2})
+
+
 CASES = {
     "gated": (lambda: http_error(403, "GatedRepoError"), exits.AccessDenied, 77),
     "gated, as transformers wraps it": (
@@ -138,7 +165,18 @@ CASES = {
         exits.HostOutOfMemory,
         137,
     ),
+    "certificate of an unknown authority": (lambda: raised(lambda: over_tls(HOUR)), exits.UserError, 78),
+    "certificate that has expired": (lambda: raised(lambda: over_tls(-HOUR)), exits.Infrastructure, 69),
+    "tracker's server is away": (lambda: tracker_error("wandb.errors.errors", "CommError"), exits.Infrastructure, 69),
+    "tracker's key": (lambda: tracker_error("wandb.errors.errors", "AuthenticationError"), exits.UserError, 78),
+    "MLflow is away": (lambda: tracker_error("mlflow.exceptions", "MlflowException"), exits.Infrastructure, 69),
+    "MLflow refuses": (
+        lambda: tracker_error("mlflow.exceptions", "RestException", error_code="PERMISSION_DENIED"),
+        exits.UserError,
+        78,
+    ),
     "adapter targets nothing": (lambda: raised(bad_lora), exits.UserError, 78),
+    "a scheduler's argument that it has not": (lambda: raised(unknown_scheduler_argument), exits.UserError, 78),
     "a defect": (lambda: raised(lambda: {}["x"]), exits.Internal, 70),
     "interrupted": (lambda: KeyboardInterrupt(), exits.Preempted, 75),
     "ours": (lambda: wrapped(ValueError("column"), exits.UserError("a", "b")), exits.UserError, 78),

@@ -1,10 +1,7 @@
 """Reports follow the contract, carry the newest state, and never hold up or break the training."""
 
-import datetime
 import http.server
-import ipaddress
 import json
-import ssl
 import threading
 import time
 from pathlib import Path
@@ -13,6 +10,7 @@ import jsonschema
 import pytest
 
 from alignment_trainer.progress import Progress, body
+from tests.self_signed import certificate, server_context
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/contract/progress.schema.json").read_text())
 FACTS = {
@@ -165,38 +163,11 @@ def test_without_a_url_nothing_is_sent(monkeypatch):
 
 @pytest.mark.parametrize("known", [True, False], ids=["known authority", "unknown authority"])
 def test_only_the_operators_certificate_is_trusted(tmp_path, known):
-    own, foreign = _certificate(tmp_path, "own"), _certificate(tmp_path, "foreign")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*own)
-    server = Operator(context)
+    own, foreign = certificate(tmp_path, "own"), certificate(tmp_path, "foreign")
+    server = Operator(server_context(own))
     progress = Progress(server.url, None, str((own if known else foreign)[0]), 0.0)
     progress.update({"step": 1}, urgent=True)
     progress.close()
     server.shutdown()
     server.server_close()
     assert len(server.reports) == (1 if known else 0)
-
-
-def _certificate(folder, name):
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / f"{name}.crt", folder / f"{name}.key"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths

@@ -59,8 +59,9 @@ class RunningAttempt:
         self.tell(**json.loads((self.folder / TRAINED).read_text()))
         return True
 
-    def precomputed(self, split: str, done: int, total: int) -> None:
-        self.tell(precomputed={"split": split, "done": done, "total": total})
+    def precomputed(self, split: str, done: int, total: int, remaining_seconds: int | None) -> None:
+        batches = {"split": split, "done": done, "total": total, "remainingSeconds": remaining_seconds}
+        self.tell(precomputed=batches)
 
     def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
         counts = {"rows": rows, "droppedRows": dropped, "truncatedRows": truncated}

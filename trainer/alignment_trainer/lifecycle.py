@@ -23,7 +23,7 @@ class Lifecycle(Protocol):
     def already_trained(self) -> bool:
         """True if an earlier attempt saved the model (marker `trained`): only merge and push remain."""
 
-    def precomputed(self, split: str, done: int, total: int) -> None:
+    def precomputed(self, split: str, done: int, total: int, remaining_seconds: int | None) -> None:
         """In the phase Precomputing: `done` of `total` batches of a split have the reference's log-probabilities."""
 
     def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:
@@ -65,7 +65,7 @@ class NoLifecycle:
     def already_trained(self) -> bool:
         return False
 
-    def precomputed(self, split: str, done: int, total: int) -> None:
+    def precomputed(self, split: str, done: int, total: int, remaining_seconds: int | None) -> None:
         pass
 
     def dataset_report(self, rows: int | None, dropped: int | None, truncated: int | None) -> None:

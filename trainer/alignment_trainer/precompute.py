@@ -17,25 +17,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import group
+from .pace import Pace
 from .reference_cache import ReferenceCache
 
 _TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids", "completion_ids", "KL_completion_ids")
 _LIBRARIES = ("torch", "transformers", "trl")  # a version may compute another number
 _REPORT_SECONDS = 30.0
 
+# Told of a split's name, of its batches those done and all, and of the seconds left (None before the first)
+Report = Callable[[str, int, int, int | None], None]
+
+
+def tell_nobody(split: str, done: int, total: int, remaining_seconds: int | None) -> None:
+    """The report of a run that nobody follows."""
+
 
 @dataclass(frozen=True)
 class PrecomputedReference:
     """Where the log-probabilities are kept, which model they are of, and how it is loaded if they are not there.
 
-    load: None where the policy itself, before its first step, is the reference. report: told after every batch with the
-    split's name, batches done and batches in all.
+    load: None where the policy itself, before its first step, is the reference. report: called after every batch.
     """
 
     cache: ReferenceCache
     identity: dict[str, Any]
     load: Callable[[], Any] | None = None
-    report: Callable[[str, int, int], None] = lambda split, done, total: None
+    report: Report = tell_nobody
 
 
 class PrecomputesReference:
@@ -171,13 +178,17 @@ def _weights_not_hashed(trainer_class: type) -> Iterator[None]:
         module.hash_module = hash_module  # type: ignore[attr-defined]
 
 
-def _reported(batches: Iterable[Any], name: str, report: Callable[[str, int, int], None]) -> Iterator[Any]:
+def _reported(batches: Iterable[Any], name: str, report: Report) -> Iterator[Any]:
     """The batches, told of when done, and now and then in the log: a pass over much data takes long."""
-    total, said = len(batches), time.monotonic()  # type: ignore[arg-type]
-    report(name, 0, total)
-    for number, batch in enumerate(batches):
+    total, said, pace = len(batches), time.monotonic(), Pace()  # type: ignore[arg-type]
+    pace.begin(0)
+    report(name, 0, total, None)
+    for number, batch in enumerate(batches, start=1):
         yield batch
-        report(name, number + 1, total)
+        pace.step(number)
+        left = pace.remaining_seconds(total)
+        report(name, number, total, left)
         if group.rank() == 0 and time.monotonic() - said > _REPORT_SECONDS:
             said = time.monotonic()
-            print(f"[alignment] Reference log-probabilities of {name}: {number + 1} of {total} batches.", flush=True)
+            done = f"{number} of {total} batches, about {left} s left"
+            print(f"[alignment] Reference log-probabilities of {name}: {done}.", flush=True)

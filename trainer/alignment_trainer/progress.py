@@ -57,7 +57,10 @@ def _precomputing(facts: dict[str, Any]) -> dict[str, Any]:
     """Steps are batches of the split at hand; of the run's own steps, which a percentage is about, none has begun."""
     batches = facts.get("precomputed") or {}
     steps = {"step": batches.get("done"), "totalSteps": batches.get("total")}
-    return {"trainerStatus": {"lastUpdatedTime": _now()}, "alignment": _copied(facts | steps)}
+    status: dict[str, Any] = {"lastUpdatedTime": _now()}
+    if batches.get("remainingSeconds") is not None:
+        status["estimatedRemainingSeconds"] = batches["remainingSeconds"]
+    return {"trainerStatus": status, "alignment": _copied(facts | steps)}
 
 
 def _copied(facts: dict[str, Any]) -> dict[str, Any]:

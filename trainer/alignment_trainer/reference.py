@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import group
@@ -17,21 +17,21 @@ from .models import (
     needs_second_model,
     reference_model_args,
 )
-from .precompute import PrecomputedReference
+from .precompute import PrecomputedReference, Report
 from .reference_cache import ReferenceCache
 
 if TYPE_CHECKING:
     from trl import ModelConfig
 
     from .config import Config
+    from .methods import MethodConfig
+    from .run_config import RunConfig
 
 _LOADED_AS = ("dtype", "attn_implementation", "load_in_8bit", "load_in_4bit")
 _QUANTIZED_AS = ("bnb_4bit_quant_type", "use_bnb_nested_quant")
 
 
-def reference_arguments(
-    config: Config, processing_class: Any, report: Callable[[str, int, int], None]
-) -> dict[str, Any]:
+def reference_arguments(config: Config, processing_class: Any, report: Report) -> dict[str, Any]:
     """The trainer's arguments: `ref_model` (None: the policy's own weights), `precomputed` where the cache is used.
 
     report: told how far a split is precomputed (lifecycle.py).
@@ -39,12 +39,7 @@ def reference_arguments(
     A reference that is only precomputed is not loaded here: its log-probabilities may be in the cache.
     """
     run, training_args = config.run, copy.copy(config.training_args)  # the trainer's are changed once policy is loaded
-
-    def load() -> Any:
-        reference = get_reference_model(run, config.model_args, training_args)
-        check_same_vocabulary(reference, processing_class)
-        return reference
-
+    load = partial(_load, run, config.model_args, training_args, processing_class)
     if not (training_args.precompute_ref_log_probs and run.optimizations.referenceCache):
         return {"ref_model": load()}
     identity = group.from_first(reference_identity(config) if group.rank() == 0 else None)
@@ -55,6 +50,12 @@ def reference_arguments(
         return {"ref_model": load(), "precomputed": PrecomputedReference(cache, identity, report=report)}
     second = needs_second_model(run, config.model_args, training_args)
     return {"precomputed": PrecomputedReference(cache, identity, load if second else None, report)}
+
+
+def _load(run: RunConfig, model_args: ModelConfig, training_args: MethodConfig, processing_class: Any) -> Any:
+    reference = get_reference_model(run, model_args, training_args)
+    check_same_vocabulary(reference, processing_class)
+    return reference
 
 
 def reference_identity(config: Config) -> dict[str, Any] | None:

@@ -75,10 +75,8 @@ def train(config: Config, lifecycle: Lifecycle) -> None:
 def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval_dataset: Any) -> Any:
     """TRL's trainer for the method, with the models loaded."""
     from transformers import set_seed
-    from trl import get_peft_config
 
     from .models import get_processing_class
-    from .seeding import already_seeded
 
     training_args, method, adapter = config.training_args, config.method, config.run.adapterNameOrPath
     set_seed(training_args.seed)  # a new head (reward) is random
@@ -87,23 +85,26 @@ def build_trainer(config: Config, lifecycle: Lifecycle, train_dataset: Any, eval
     reference = load_reference(config, lifecycle, processing_class) if method.has_reference else {}
 
     training_args.model_init_kwargs = None  # get_model has heeded them; with a loaded model TRL wants none
-    trainer_class = method.trainer_class()
-    with already_seeded(trainer_class) if method.name == "reward" else nullcontext():
-        trainer = trainer_class(
-            model=policy,
-            args=training_args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            peft_config=None if adapter else get_peft_config(config.model_args),
-            switches=config.run.optimizations,
-            **reference,
-        )
+    datasets = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
+    trainer = method_trainer(config, model=policy, processing_class=processing_class, **datasets, **reference)
     if reference and training_args.precompute_ref_log_probs:
         trainer.ref_model = None  # its log-probabilities are columns of the dataset now; its memory is free again
     if config.script_args.ignore_bias_buffers:
         ignore_bias_buffers(trainer.model)
     return trainer
+
+
+def method_trainer(config: Config, **arguments: Any) -> Any:
+    """The method's trainer, made of the recipe and of what was loaded (`arguments`, in TRL's words)."""
+    from trl import get_peft_config
+
+    from .seeding import already_seeded
+
+    trainer_class = config.method.trainer_class()
+    peft_config = None if config.run.adapterNameOrPath else get_peft_config(config.model_args)
+    settings = {"args": config.training_args, "peft_config": peft_config, "switches": config.run.optimizations}
+    with already_seeded(trainer_class) if config.method.name == "reward" else nullcontext():
+        return trainer_class(**settings, **arguments)
 
 
 def load_policy(config: Config, processing_class: Any) -> Any:

@@ -23,6 +23,9 @@ def test_progress_counts_the_batches_that_are_precomputed(new_run, operator, tmp
     assert counts == sorted(counts)
     assert len(set(counts)) > 3, "told while it goes on"
     assert {report["alignment"]["totalSteps"] for report in reports if "step" in report["alignment"]} == {64}
+    left = [report["trainerStatus"].get("estimatedRemainingSeconds") for report in reports]
+    assert left[0] is None, "nothing is known before the first batch"
+    assert any(seconds is not None for seconds in left)
     assert all("progressPercentage" not in report["trainerStatus"] for report in reports), "of the run's own steps"
     after = [report["alignment"] for report in operator.reports if report["alignment"].get("phase") == "Training"]
     assert {facts["totalSteps"] for facts in after if "totalSteps" in facts} == {LAST}

@@ -73,6 +73,14 @@ def operator():
     server.server_close()
 
 
+def test_while_the_reference_is_precomputed_the_split_at_hand_is_told():
+    batches = {"split": "train", "done": 16, "total": 64, "remainingSeconds": 90}
+    report = body(FACTS | {"phase": "Precomputing", "precomputed": batches})
+    jsonschema.validate(report, SCHEMA)
+    assert report["trainerStatus"]["estimatedRemainingSeconds"] == 90
+    assert (report["alignment"]["step"], report["alignment"]["totalSteps"]) == (16, 64)
+
+
 def test_the_report_is_the_contracts():
     report = body(FACTS)
     jsonschema.validate(report, SCHEMA)

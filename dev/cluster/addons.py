@@ -25,16 +25,15 @@ def _dns_access() -> list[dict[str, Any]]:
     return [_cluster_role("local:coredns", rules), _bind_user("system:coredns", "local:coredns", "local:coredns")]
 
 
+_READ_BY_PROVISIONER = ["nodes", "persistentvolumeclaims", "configmaps", "pods", "pods/log"]
+
+
 def _storage_access() -> list[dict[str, Any]]:
     """The rules of local-path-provisioner's own manifest, for a user instead of a service account."""
     reads = ["get", "list", "watch"]
     writes = [*reads, "create", "patch", "update", "delete"]
     rules = [
-        {
-            "apiGroups": [""],
-            "resources": ["nodes", "persistentvolumeclaims", "configmaps", "pods", "pods/log"],
-            "verbs": reads,
-        },
+        {"apiGroups": [""], "resources": _READ_BY_PROVISIONER, "verbs": reads},
         {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": writes},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": reads},

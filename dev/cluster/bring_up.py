@@ -38,13 +38,7 @@ def up(layout: Layout) -> None:
         ClusterError: with the cure, or the end of the log of what died.
     """
     begun = time.monotonic()
-    if os.geteuid() != 0:
-        raise ClusterError("the cluster runs containers and changes routes: run this as root")
-    if len(str(layout.root)) > LONGEST_ROOT:
-        raise ClusterError(
-            f"the clone's path has {len(str(layout.root))} characters, kubelet's sockets bear {LONGEST_ROOT}: "
-            "clone to a shorter path"
-        )
+    _check(layout)
     with alone():
         packages.install()
         binaries.provide(layout, tools.CORE)
@@ -59,6 +53,16 @@ def up(layout: Layout) -> None:
             _take_over(layout)
             _start(layout)
     say(f"cluster is ready after {time.monotonic() - begun:.1f} s: export KUBECONFIG={layout.kubeconfig}")
+
+
+def _check(layout: Layout) -> None:
+    if os.geteuid() != 0:
+        raise ClusterError("the cluster runs containers and changes routes: run this as root")
+    if len(str(layout.root)) > LONGEST_ROOT:
+        raise ClusterError(
+            f"the clone's path has {len(str(layout.root))} characters, kubelet's sockets bear {LONGEST_ROOT}: "
+            "clone to a shorter path"
+        )
 
 
 def down(layout: Layout, keep: bool) -> None:

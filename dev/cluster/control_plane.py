@@ -48,25 +48,8 @@ def api_server(layout: Layout) -> Daemon:
         "anonymous-auth": "false",
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
-        "client-ca-file": layout.certificate("ca"),
-        "tls-cert-file": layout.certificate("apiserver"),
-        "tls-private-key-file": layout.key("apiserver"),
-        # Aggregated API servers (Kueue has one) take users' names from requests that carry this certificate.
-        "requestheader-client-ca-file": layout.certificate("front-proxy-ca"),
-        "requestheader-allowed-names": FRONT_PROXY,
-        "requestheader-username-headers": "X-Remote-User",
-        "requestheader-group-headers": "X-Remote-Group",
-        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
-        "proxy-client-cert-file": layout.certificate("front-proxy-client"),
-        "proxy-client-key-file": layout.key("front-proxy-client"),
-        "kubelet-client-certificate": layout.certificate("apiserver-kubelet-client"),
-        "kubelet-client-key": layout.key("apiserver-kubelet-client"),
-        "kubelet-certificate-authority": layout.certificate("ca"),
-        "kubelet-preferred-address-types": "InternalIP",
-        "etcd-servers": ETCD_SERVER,
-        "etcd-cafile": layout.certificate("etcd-ca"),
-        "etcd-certfile": layout.certificate("apiserver-etcd-client"),
-        "etcd-keyfile": layout.key("apiserver-etcd-client"),
+        **_served_to_clients(layout),
+        **_spoken_to(layout),
         "service-account-issuer": f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
         "service-account-key-file": layout.pki / "service-account.pub",
         "service-account-signing-key-file": layout.key("service-account"),
@@ -83,6 +66,37 @@ def api_server(layout: Layout) -> Daemon:
     }
     reads = (*_files(layout, "apiserver", "ca", "apiserver-etcd-client"), policy)
     return Daemon("kube-apiserver", _argv(layout, "kube-apiserver", flags), reads=reads)
+
+
+def _served_to_clients(layout: Layout) -> dict[str, object]:
+    """How the API server proves itself, and how it knows who asks."""
+    return {
+        "client-ca-file": layout.certificate("ca"),
+        "tls-cert-file": layout.certificate("apiserver"),
+        "tls-private-key-file": layout.key("apiserver"),
+        # Aggregated API servers (Kueue has one) take users' names from requests that carry this certificate.
+        "requestheader-client-ca-file": layout.certificate("front-proxy-ca"),
+        "requestheader-allowed-names": FRONT_PROXY,
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+    }
+
+
+def _spoken_to(layout: Layout) -> dict[str, object]:
+    """What the API server itself asks, and as whom: aggregated API servers, kubelets, etcd."""
+    return {
+        "proxy-client-cert-file": layout.certificate("front-proxy-client"),
+        "proxy-client-key-file": layout.key("front-proxy-client"),
+        "kubelet-client-certificate": layout.certificate("apiserver-kubelet-client"),
+        "kubelet-client-key": layout.key("apiserver-kubelet-client"),
+        "kubelet-certificate-authority": layout.certificate("ca"),
+        "kubelet-preferred-address-types": "InternalIP",
+        "etcd-servers": ETCD_SERVER,
+        "etcd-cafile": layout.certificate("etcd-ca"),
+        "etcd-certfile": layout.certificate("apiserver-etcd-client"),
+        "etcd-keyfile": layout.key("apiserver-etcd-client"),
+    }
 
 
 # Metadata of every request, without bodies: tests count an operator's requests with it.

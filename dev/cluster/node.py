@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import Any
 
 from .files import write, write_json
 from .layout import (
@@ -107,7 +108,22 @@ def _ptp(layout: Layout) -> dict[str, object]:
 
 
 def kubelet(layout: Layout) -> Daemon:
-    config = {
+    path = write_json(layout.config / "kubelet.json", _kubelet_configuration(layout))
+    layout.kubelet.mkdir(parents=True, exist_ok=True)
+    argv = [
+        _program(layout, "kubelet"),
+        f"--config={path}",
+        f"--kubeconfig={layout.kubeconfig_of('kubelet')}",
+        f"--root-dir={layout.kubelet}",
+        f"--hostname-override={NODE_NAME}",
+        f"--node-ip={NODE_ADDRESS}",
+        f"--node-labels=kubernetes.io/os=linux,alignment-operator.io/cluster={NODE_NAME}",
+    ]
+    return Daemon("kubelet", argv, reads=(path, layout.pki / "kubelet-server.crt"))
+
+
+def _kubelet_configuration(layout: Layout) -> dict[str, Any]:
+    return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": NODE_ADDRESS,
@@ -137,18 +153,6 @@ def kubelet(layout: Layout) -> Daemon:
         "syncFrequency": "10s",
         "shutdownGracePeriod": "0s",
     }
-    path = write_json(layout.config / "kubelet.json", config)
-    layout.kubelet.mkdir(parents=True, exist_ok=True)
-    argv = [
-        _program(layout, "kubelet"),
-        f"--config={path}",
-        f"--kubeconfig={layout.kubeconfig_of('kubelet')}",
-        f"--root-dir={layout.kubelet}",
-        f"--hostname-override={NODE_NAME}",
-        f"--node-ip={NODE_ADDRESS}",
-        f"--node-labels=kubernetes.io/os=linux,alignment-operator.io/cluster={NODE_NAME}",
-    ]
-    return Daemon("kubelet", argv, reads=(path, layout.pki / "kubelet-server.crt"))
 
 
 def kube_proxy(layout: Layout) -> Daemon:

@@ -40,21 +40,12 @@ def script_job(name: str, image: str, script: str, arguments: list[str]) -> list
     command = ["python", "/script/script.py", *arguments]
     container = _container(name, image, command, mounts, cpu="1")
     container["env"] = [{"name": "HF_HOME", "value": "/tmp/huggingface"}, {"name": "HF_HUB_OFFLINE", "value": "1"}]
-    volumes: list[dict[str, Any]] = [
-        _claim_volume(MODELS),
-        _claim_volume(OUTPUT),
-        {"name": "script", "configMap": {"name": name}},
-    ]
-    volumes.append({"name": "tmp", "emptyDir": {}})
-    template = {"spec": _pod_spec(container, volumes)}
+    volumes: list[dict[str, Any]] = [_claim_volume(MODELS), _claim_volume(OUTPUT)]
+    volumes += [{"name": "script", "configMap": {"name": name}}, {"name": "tmp", "emptyDir": {}}]
+    job = {"backoffLimit": 0, "template": {"spec": _pod_spec(container, volumes)}}
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"script.py": script}},
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name},
-            "spec": {"backoffLimit": 0, "template": template},
-        },
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": job},
     ]
 
 

@@ -88,23 +88,26 @@ NODE_RESOURCES = {"cpu": "1k", "memory": "16Ti", "pods": "1M", "nvidia.com/gpu":
 
 def stages(pod_seconds: float, message: str) -> list[Json]:
     """Every Stage. `message`: the termination message of pods that succeed."""
+    node = _NODE.replace("@RESOURCES@", json.dumps(NODE_RESOURCES))
+    return [
+        _stage("Node", "node-ready", [_ready_is_not_true()], node),
+        *_living(pod_seconds, message),
+        *_deleted(),
+    ]
+
+
+def _living(pod_seconds: float, message: str) -> list[Json]:
+    """A pod starts, and ends by itself with 0 or with the code of its annotation."""
     alive = [_is(".metadata.deletionTimestamp", "DoesNotExist")]
+    starting = [*alive, _is(".status.phase", "In", "Pending"), _ready_is_not_true()]
     running = [*alive, _is(".status.phase", "In", "Running"), _is(_annotation(ENDLESS), "DoesNotExist")]
-    deleted = [_is(".metadata.deletionTimestamp", "Exists")]
     after = {
         "durationMilliseconds": int(pod_seconds * 1000),
         "durationFrom": {"expressionFrom": _annotation(SECONDS)},
     }
     code = f'{{{{ index $.metadata.annotations "{EXIT_CODE}" }}}}'
     return [
-        _stage("Node", "node-ready", [_ready_is_not_true()], _NODE.replace("@RESOURCES@", json.dumps(NODE_RESOURCES))),
-        _stage(
-            "Pod",
-            "pod-running",
-            [*alive, _is(".status.phase", "In", "Pending"), _ready_is_not_true()],
-            _RUNNING,
-            {"durationMilliseconds": START_MILLISECONDS},
-        ),
+        _stage("Pod", "pod-running", starting, _RUNNING, {"durationMilliseconds": START_MILLISECONDS}),
         _stage(
             "Pod",
             "pod-succeeded",
@@ -119,6 +122,13 @@ def stages(pod_seconds: float, message: str) -> list[Json]:
             _ended("Failed", code, "Error", ""),
             after,
         ),
+    ]
+
+
+def _deleted() -> list[Json]:
+    """A pod that is deleted ends with the code of a stop, and goes."""
+    deleted = [_is(".metadata.deletionTimestamp", "Exists")]
+    return [
         _stage(
             "Pod",
             "pod-stopped",

@@ -65,6 +65,8 @@ class NotImported(Exception):
 
 def imported(recipe: Json, method: str | None = None) -> Imported:
     """Return the spec of a recipe. Raises NotImported if the method cannot be told, or a name is unknown."""
+    if "apiVersion" in recipe:
+        raise NotImported("apiVersion: this is a manifest already: `python -m alignment_operator render -f` it")
     if "distributed_type" in recipe:
         raise NotImported(LAUNCHER)
     recipe = {key: value for key, value in recipe.items() if value is not None}

@@ -13,6 +13,7 @@ import yaml
 
 from alignment_operator import allowlists, jobs, networkpolicy, recipe
 from alignment_operator.api.alignmentjob import AlignmentJob
+from alignment_operator.api.constants import GROUP
 from alignment_operator.api.validation import defaulted, problems
 from alignment_operator.cures import with_cure
 from alignment_operator.manifest import ManifestProblem, read
@@ -94,7 +95,7 @@ def _upstream(job: AlignmentJob, beside: Sequence[Json], settings: Settings) -> 
 def main(argv: list[str]) -> int:
     """Print the manifests, or recipe.yaml alone; the exit code is 1 if a manifest is refused."""
     parser = argparse.ArgumentParser("alignment_operator render", description=__doc__)
-    files = "manifests; may be repeated, and - reads standard input"
+    files = "manifests, or folders of them; may be repeated, and - reads standard input; other kinds are passed over"
     parser.add_argument("-f", "--filename", required=True, action="append", metavar="FILE", help=files)
     parser.add_argument("--recipe", action="store_true", help="print recipe.yaml alone")
     settings = "the settings.yaml in the operator's ConfigMap, for its image, cache, allow-lists; default: none of them"
@@ -109,11 +110,28 @@ def main(argv: list[str]) -> int:
 
 
 def _rendered(filenames: list[str], recipe_only: bool, settings: Settings) -> str:
-    manifests = [manifest for filename in filenames for manifest in _manifests(filename)]
+    found = [manifest for filename in filenames for path in _files(filename) for manifest in _manifests(path)]
+    manifests = [manifest for manifest in found if not _foreign(manifest)]
+    if not manifests:
+        raise ManifestProblem(f"{', '.join(filenames)}: no AlignmentJob is in it")
     if recipe_only:
         return "---\n".join(recipe_text(manifest, settings, manifests) for manifest in manifests)
     made = [child for manifest in manifests for child in objects(manifest, settings, manifests)]
     return yaml.dump_all(made, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _files(filename: str) -> list[str]:
+    """The file itself, or, as for kubectl, the manifests of a folder."""
+    folder = Path(filename)
+    if filename == "-" or not folder.is_dir():
+        return [filename]
+    return sorted(str(path) for path in folder.iterdir() if path.suffix in (".yaml", ".yml", ".json"))
+
+
+def _foreign(manifest: Json) -> bool:
+    """Whether it is an object of another API (a claim, a Secret), as they stand beside jobs in one file."""
+    group = str(manifest.get("apiVersion", "")).partition("/")[0]
+    return "kind" in manifest and group not in ("", GROUP)
 
 
 def _manifests(filename: str) -> list[Json]:
@@ -123,6 +141,8 @@ def _manifests(filename: str) -> list[Json]:
         raise ManifestProblem(f"{filename}: {problem}") from problem
     if not found:
         raise ManifestProblem(f"{filename} holds no manifest")
+    if any("model_name_or_path" in manifest for manifest in found):
+        raise ManifestProblem(f"{filename} is a recipe of TRL: `python -m alignment_operator import {filename}` first")
     return found
 
 

@@ -173,6 +173,7 @@ def test_lora_settings_without_peft_are_left_out_and_named() -> None:
             "dpo",
             "learning_rat: not a field of TRL 1.16.0: did you mean learning_rate",
         ),
+        ("apiVersion: alignment-operator.io/v1alpha1\nkind: AlignmentJob", "dpo", "a manifest already: .* render -f"),
         ("distributed_type: FSDP\nnum_processes: 8", None, "a configuration of accelerate.* spec.gpusPerNode"),
         ("model_name_or_path: a\npacking: true", "dpo", "not a field of dpo but of sft"),
     ],

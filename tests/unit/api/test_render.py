@@ -102,3 +102,36 @@ def test_a_job_that_starts_from_another_is_rendered_beside_it(capsys: pytest.Cap
     assert main(["--recipe", "-f", files[0], "-f", files[1]]) == 0
     dpo, sft = yaml.safe_load_all(capsys.readouterr().out)
     assert dpo["model_name_or_path"] == sft["model_name_or_path"] == "/cache/smollm2-135m-instruct"
+
+
+CLAIM = "---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: models}\nspec: {}\n"
+
+
+def test_objects_of_other_kinds_in_the_file_are_passed_over(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.write_text(JOB + CLAIM)
+    assert main(["-f", str(manifest)]) == 0
+    assert {child["kind"] for child in yaml.safe_load_all(capsys.readouterr().out)} == {"ConfigMap", "Service", "Job"}
+
+
+def test_the_manifests_of_a_folder_are_rendered(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.with_name("second.yml").write_text(JOB.replace("name: demo", "name: second"))
+    manifest.with_name("notes.md").write_text("no manifest")
+    assert main(["-f", str(manifest.parent), "--recipe"]) == 0
+    printed = capsys.readouterr().out
+    assert [recipe["output_dir"].split("/")[3] for recipe in yaml.safe_load_all(printed)] == ["demo", "second"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (CLAIM, "no AlignmentJob is in it"),
+        ("model_name_or_path: tiny", "is a recipe of TRL: `python -m alignment_operator import"),
+        ("\tkind: Job", "line 1: found character '\\t' that cannot start any token: indent with spaces"),
+    ],
+)
+def test_a_file_without_a_job_is_told_with_what_it_is(
+    text: str, says: str, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text(text)
+    assert main(["-f", str(manifest)]) == 1
+    assert says in capsys.readouterr().err

@@ -61,7 +61,11 @@ class Watches:
                 else:
                     await asyncio.sleep(RETRY_SECONDS)
             except (TimeoutError, aiohttp.ClientError, ValueError) as error:  # ValueError: a line that was cut short
-                log.info("watch: again", extra={"resource": resource.plural, "because": repr(error)})
+                quiet = isinstance(
+                    error, TimeoutError
+                )  # nothing happened for a while, or the connection hangs: no news
+                level = logging.DEBUG if quiet else logging.INFO
+                log.log(level, "watch: again", extra={"resource": resource.plural, "because": repr(error)})
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _list_again(self, resource: Resource, namespace: str | None, version: str) -> str:

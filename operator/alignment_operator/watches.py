@@ -61,9 +61,7 @@ class Watches:
                 else:
                     await asyncio.sleep(RETRY_SECONDS)
             except (TimeoutError, aiohttp.ClientError, ValueError) as error:  # ValueError: a line that was cut short
-                quiet = isinstance(
-                    error, TimeoutError
-                )  # nothing happened for a while, or the connection hangs: no news
+                quiet = isinstance(error, TimeoutError)  # nothing happened for a while: no news
                 level = logging.DEBUG if quiet else logging.INFO
                 log.log(level, "watch: again", extra={"resource": resource.plural, "because": repr(error)})
                 await asyncio.sleep(RETRY_SECONDS)

@@ -24,8 +24,9 @@ Object = dict[str, Any]
 # After a write of ours. By then the cluster's answer has mostly come; it is looked at anyway.
 SETTLE_SECONDS = 1.0
 PASSING_SECONDS = 5.0  # what only says that something is on its way may wait so long for that to happen
+ENDING_SECONDS = 20.0  # and what says that a run ends: a Job controller with much to do counts its pods later
 # What is first known of a run's Job, while nothing else has happened to it: a write of its own comes that late.
-SILENT, SILENT_SECONDS = {"jobUID", "startTime"}, 30.0
+SILENT, SILENT_SECONDS = {"jobUID", "startTime"}, 45.0
 
 
 class StatusWriter:
@@ -118,5 +119,7 @@ def _patience(stored: Object, changes: Object, result: StatusResult) -> float:
         return PASSING_SECONDS if changes.keys() & stored.keys() else SILENT_SECONDS
     if result.events or "observedGeneration" in changes:
         return 0.0
-    moving = any(c["type"] == ConditionType.RECONCILING for c in result.status.get("conditions") or ())
-    return PASSING_SECONDS if moving else 0.0
+    if not any(c["type"] == ConditionType.RECONCILING for c in result.status.get("conditions") or ()):
+        return 0.0
+    ends = "phase" not in changes and result.status.get("phase") == Phase.RUNNING
+    return ENDING_SECONDS if ends else PASSING_SECONDS

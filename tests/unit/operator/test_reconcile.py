@@ -268,7 +268,7 @@ def test_a_fresh_job_costs_one_status_write_and_another_if_nothing_happens_to_it
     fresh(cluster)
     reconciler = Reconciler(store, cluster, Settings(), lambda: "CA", lambda key: None, lambda: clock[0])  # type: ignore[arg-type]
     writes = []
-    for second in range(40):
+    for second in range(int(SILENT_SECONDS) + 10):
         clock[0] = NOW + timedelta(seconds=second)
         for resource in (ALIGNMENT_JOBS, JOBS):
             for obj in cluster.of(resource.kind):

@@ -56,6 +56,11 @@ class Crowd:
         self.look()
         self.cluster.calls.clear()
 
+    def become(self, status: dict[str, Any]) -> None:
+        """Every pod is that now."""
+        for pod in self.cluster.of("Pod"):
+            self.cluster.put({**pod, "status": status})
+
     def _pod(self, key: Key, status: dict[str, Any]) -> dict[str, Any]:
         job = self.cluster.objects["Job", key.namespace, f"{key.name}-r1"]["metadata"]
         labels = {"alignment-operator.io/job": key.name, "alignment-operator.io/run": "1"}
@@ -119,6 +124,25 @@ def test_pods_that_have_a_node_raise_none_for_twenty_seconds_and_then_one_for_al
     assert crowd.wait(1) == ["list Event"]
     assert set(crowd.wait(MINUTE)) == {"list Event"}
     assert len(crowd.wait(0)) <= 1 + MINUTE / FRESH.total_seconds()
+
+
+def trainer(phase: str, **state: dict[str, Any]) -> dict[str, Any]:
+    return {"phase": phase, "containerStatuses": [{"name": "trainer", "state": state}]}
+
+
+def test_a_success_that_the_job_controller_has_not_counted_is_written_only_if_that_takes_long() -> None:
+    crowd = Crowd(1, lambda name: trainer("Running", running={"startedAt": stamp(0)}))
+    crowd.become(trainer("Succeeded", terminated={"exitCode": 0, "startedAt": stamp(0), "finishedAt": stamp(9)}))
+    crowd.wait(20)
+    assert crowd.writes() == []
+    crowd.wait(MINUTE)
+    assert crowd.writes() == ["patch AlignmentJob job-0 status"]
+    (job,) = crowd.cluster.of("AlignmentJob")
+    (ready,) = (c for c in job["status"]["conditions"] if c["type"] == "Ready")
+    assert (job["status"]["phase"], ready["message"]) == (
+        "Running",
+        "Run 1 has completed; its pods are being counted.",
+    )
 
 
 class Said:

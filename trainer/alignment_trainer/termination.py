@@ -91,10 +91,5 @@ def read_result(folder: str | Path) -> dict[str, Any] | None:
 
 def already_complete(result: dict[str, Any]) -> dict[str, Any]:
     """What an attempt returns that finds the run complete."""
-    hint = "The run was already complete; change spec.rerun to train again."
-    return {
-        **result,
-        "outcome": "AlreadyComplete",
-        "exitCode": 0,
-        "message": f"{result.get('message', '')} {hint}".strip(),
-    }
+    message = f"{result.get('message', '')} The run was already complete.".strip()  # what to do, the operator says
+    return {**result, "outcome": "AlreadyComplete", "exitCode": 0, "message": message}

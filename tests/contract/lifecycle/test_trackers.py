@@ -40,6 +40,22 @@ def test_stopped_resumed_and_diverged_runs_are_tracked(new_run, tracker, tmp_pat
     assert tuple(attempt.end for attempt in runs) == STATUS[tracker]
 
 
+AWAY = {
+    "wandb": {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_INIT_TIMEOUT": "5"},
+    "mlflow": {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
+}
+
+
+@pytest.mark.parametrize("tracker", AWAY)
+def test_a_server_that_does_not_answer_is_no_defect_of_the_trainer(new_run, tracker):
+    if importlib.util.find_spec(tracker) is None:
+        pytest.skip(f"{tracker} is not here: make trackers")
+    pod = new_run(report_to=[tracker], max_steps=1, environment=AWAY[tracker]).start()
+    assert pod.wait() == 69, pod.output[-3000:]
+    assert pod.message["class"] == "Infrastructure"
+    assert "reportTo" in pod.message["cure"]
+
+
 @pytest.mark.parametrize("tracker", ["wandb", "mlflow", "trackio", "comet_ml"])
 def test_a_tracker_that_the_image_lacks_ends_the_run_before_anything_is_loaded(new_run, tracker):
     if importlib.util.find_spec(tracker):

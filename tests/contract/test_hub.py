@@ -30,9 +30,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def train(
-    tmp_path: Path, zygote: Zygote, hub: Hub, recipe: dict[str, Any], env: dict[str, str] | None = None
+    tmp_path: Path,
+    zygote: Zygote,
+    hub: Hub,
+    recipe: dict[str, Any],
+    env: dict[str, str] | None = None,
+    run: dict[str, Any] | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Run the trainer against the hub; returns its exit code and termination message."""
+    """Run the trainer against the hub; returns its exit code and termination message. `run`: fields of run.yaml."""
     base = {
         "model_name_or_path": "org/model",
         "dataset_name": "org/data",
@@ -44,7 +49,7 @@ def train(
     }
     environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
     environment |= env or {}
-    pod = Run(tmp_path, base | recipe, {}, environment, zygote.start).start()
+    pod = Run(tmp_path, base | recipe, run or {}, environment, zygote.start).start()
     return pod.wait(180), pod.message
 
 
@@ -140,14 +145,16 @@ def test_a_pinned_gated_model_trains_with_the_right_token(
     assert all(commit in path for path in asked)
 
 
-@pytest.mark.parametrize("local", ["model_name_or_path", "dataset_name"])
+@pytest.mark.parametrize("asked_for", ["model_name_or_path", "dataset_name", "push"])
 def test_a_hub_whose_certificate_is_unknown_is_the_users_to_cure(
-    tmp_path: Path, zygote: Zygote, folders: tuple[Path, Path], local: str
+    tmp_path: Path, zygote: Zygote, folders: tuple[Path, Path], asked_for: str
 ) -> None:
-    path = {"model_name_or_path": folders[0], "dataset_name": folders[1]}[local]
+    paths = {"model_name_or_path": folders[0], "dataset_name": folders[1]}
+    local = {field: str(path) for field, path in paths.items() if field != asked_for}
+    push = {"push": {"repository": "me/result"}} if asked_for == "push" else {}
     began = time.monotonic()
     with Hub({}, tls=server_context(certificate(tmp_path))) as hub:
-        exit_code, message = train(tmp_path, zygote, hub, {local: str(path)})
+        exit_code, message = train(tmp_path, zygote, hub, local, run=push)
     assert (exit_code, message["class"]) == (78, "UserError"), message
     assert "certificate" in message["message"]
     assert "SSL_CERT_FILE" in message["cure"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import os
 import re
 import typing
 from dataclasses import dataclass
@@ -43,12 +44,13 @@ class Config:
         return METHODS[self.run.method]
 
     @property
-    def sources(self) -> list[str]:
-        """What is loaded, models and datasets: names on the hub, or local paths."""
+    def needs_hub(self) -> bool:
+        """Whether a model or dataset is a name on the hub and no local path, or the result is uploaded."""
         own = self.run.referenceModel.model.get("model_name_or_path")
         models = (self.model_args.model_name_or_path, self.run.adapterNameOrPath, own)
-        datasets = [part.path for part in self.mixture_args.datasets]
-        return [name for name in (*models, *datasets, self.script_args.dataset_name) if name]
+        datasets = (self.script_args.dataset_name, *(part.path for part in self.mixture_args.datasets))
+        local = (os.path.exists(os.path.expanduser(name)) for name in (*models, *datasets) if name)
+        return self.run.push is not None or not all(local)
 
 
 def load_config(recipe_path: str | Path, run_config_path: str | Path) -> Config:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from . import trackers
+from . import cures, trackers
 from .exits import AccessDenied, Infrastructure, ModelUnavailable, UserError
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def _naming(repository: str) -> Iterator[None]:
             raise UserError(said, _OFFLINE_CURE) from error
         if re.search(r"404 Not Found.*xet-write-token", known.message):
             raise UserError(said, _XET_CURE) from error
+        if known.cure == cures.CERTIFICATE:
+            raise UserError(said, f"{known.cure} {_GO_ON}") from error
         if isinstance(known, AccessDenied | ModelUnavailable):
             raise AccessDenied(said, _TOKEN_CURE) from error
         if isinstance(known, Infrastructure):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import diagnosis
@@ -25,16 +25,15 @@ def naming(field: str, name: str, revision: str | None = None) -> Iterator[None]
         raise known from error
 
 
-def check_certificate(names: Iterable[str]) -> None:
-    """One request to the hub if one of `names` is no local path. Raises UserError if its certificate is not trusted.
+def check_certificate() -> None:
+    """One request to the hub, before anything is loaded from it. Raises UserError if its certificate is not trusted.
 
     Libraries take that for a network that is down: they try again for half a minute, and datasets then says no more
     than that it could not reach the hub. Any other trouble is left to them.
     """
     from huggingface_hub import constants, get_session
 
-    remote = not all(os.path.exists(os.path.expanduser(name)) for name in names)
-    if not remote or constants.is_offline_mode() or not constants.ENDPOINT.startswith("https:"):
+    if constants.is_offline_mode() or not constants.ENDPOINT.startswith("https:"):
         return
     try:
         get_session().head(constants.ENDPOINT, timeout=10)

@@ -41,7 +41,8 @@ def check(config: Config) -> None:
     own_attention = config.run.referenceModel.model.get("attn_implementation")
     check_attention(own_attention, config.run.device, "spec.referenceModel.model.attnImplementation")
     check_quantization(config.model_args, config.model_args.use_peft or config.run.adapterNameOrPath is not None)
-    hub.check_certificate(config.sources)
+    if config.needs_hub:
+        hub.check_certificate()
 
 
 def train(config: Config, lifecycle: Lifecycle) -> None:

@@ -16,6 +16,14 @@ from alignment_operator.api.status import NOT_OBSERVED, Status
 
 # A DNS label that starts with a letter (children include a Service) and leaves room for `-rN`.
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NAMES = {
+    "kind": constants.KIND,
+    "listKind": f"{constants.KIND}List",
+    "plural": constants.PLURAL,
+    "singular": constants.SINGULAR,
+    "shortNames": [constants.SHORT_NAME],
+    "categories": ["all", "alignment"],
+}
 
 
 def column(name: str, path: str, kind: str = "string", description: str = "", priority: int = 0) -> Schema:
@@ -86,20 +94,12 @@ def _crd_json() -> str:
         "subresources": {"status": {}},
         "additionalPrinterColumns": COLUMNS,
     }
-    names = {
-        "kind": constants.KIND,
-        "listKind": f"{constants.KIND}List",
-        "plural": constants.PLURAL,
-        "singular": constants.SINGULAR,
-        "shortNames": [constants.SHORT_NAME],
-        "categories": ["all", "alignment"],
-    }
     return json.dumps(
         {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
             "metadata": {"name": constants.CRD_NAME},
-            "spec": {"group": constants.GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
+            "spec": {"group": constants.GROUP, "names": NAMES, "scope": "Namespaced", "versions": [version]},
         },
         separators=(",", ":"),
         ensure_ascii=False,

@@ -26,6 +26,7 @@ def run(recipe_path: str | Path, run_config_path: str | Path, lifecycle: Lifecyc
     check(config)
     if not lifecycle.already_trained():
         train(config, lifecycle)
+        trackers.finish(0)  # merge and push may take long, and be stopped
     artifacts = finish(config, lifecycle)
     lifecycle.phase("Finished")
     lifecycle.finished(artifacts)
@@ -69,7 +70,6 @@ def train(config: Config, lifecycle: Lifecycle) -> None:
     trainer.save_model(config.run.outputPath)
     report.record(config, trainer, train_dataset)
     lifecycle.trained(trainer)
-    trackers.finish(0)
     trainer.end()
 
 

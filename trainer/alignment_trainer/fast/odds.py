@@ -46,13 +46,16 @@ class OptimizedOdds(Optimized):
             fused_lm_head=True,
         )
         in_completion = completion[:, 1:] != -100
-        logps = (outputs.log_probs * in_completion).sum(-1)
-        if self._averages:
-            logps = logps / in_completion.sum(-1)
+        logps = self._of_sequences(outputs.log_probs, in_completion)
         mean_logits = [
             half[seen] for half, seen in zip(outputs.mean_logits.chunk(2), in_completion.chunk(2), strict=True)
         ]
         return *logps.chunk(2), *mean_logits, self._nll(outputs.log_probs, labels)
+
+    def _of_sequences(self, log_probs: torch.Tensor, in_completion: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities [rows, tokens] -> their sums, or means, over the completions [rows]."""
+        sums = (log_probs * in_completion).sum(-1)
+        return sums / in_completion.sum(-1) if self._averages else sums
 
     def _scored(self, inputs: dict[str, torch.Tensor], pairs: int) -> torch.Tensor:
         """Labels of the completions; ORPO's NLL also reads the prompt before the chosen one."""

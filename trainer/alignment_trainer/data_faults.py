@@ -16,7 +16,10 @@ _ROW_FUNCTIONS = (
     "_prepare_dataset", "apply_chat_template", "maybe_apply_chat_template", "tokenize", "tokenize_fn", "torch_call",
 )  # fmt: skip
 # What rows are asked for before they are tokenized. Every later key is made by the code itself.
-_ROW_KEYS = ("prompt", "chosen", "rejected", "completion", "label", "messages", "text", "tools", "role", "content")
+_ROW_KEYS = (
+    "prompt", "chosen", "rejected", "completion", "label", "messages", "conversations", "text", "tools",
+    "role", "content", "from", "value",
+)  # fmt: skip
 _ROW_WORDS = r"^.?(Invalid keys in the example|Unexpected input keys in examples|The input examples must contain)"
 _MISCALLED = r"unexpected keyword argument|positional argument|keyword-only argument|multiple values for|not callable"
 # TRL's and torch's refusals of a dataset, wherever they look at it

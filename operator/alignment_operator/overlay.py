@@ -104,6 +104,7 @@ def _check_pod(spec: Mapping[str, Any]) -> None:
     for name, instead in RESERVED_POD_FIELDS.items():
         if name in spec:
             raise SpecProblem(f"{PATH}.spec.{name}", f"It is reserved ({instead}); remove it.")
+    _check_lists(spec)
     for i, volume in enumerate(_items(spec, "volumes")):
         if volume.get("name", "").startswith(RESERVED_VOLUME_PREFIX):
             raise SpecProblem(
@@ -117,6 +118,16 @@ def _check_pod(spec: Mapping[str, Any]) -> None:
             )
     for i, container in enumerate(_items(spec, "containers")):
         _check_container(f"{PATH}.spec.containers[{i}]", container)
+
+
+def _check_lists(spec: Mapping[str, Any]) -> None:
+    """The definition declares few of these: the API server takes the others as they come, and refuses the Job."""
+    for name, value in spec.items():
+        if value is None or name not in MERGE_KEYS.keys() | UNIONS:
+            continue
+        if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+            form = f"[{{{MERGE_KEYS.get(name, 'key')}: ...}}]"
+            raise SpecProblem(f"{PATH}.spec.{name}", f"It must be a list of objects: write {form}.")
 
 
 def _check_container(path: str, container: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alignment_operator.api.validation import problems
-from alignment_operator.overlay import merge
+from alignment_operator.overlay import apply, merge
 from alignment_operator.problems import SpecProblem
 from tests.integration.api.server import manifest
 from tests.rule_cases import CASES, Case, Json, spec
@@ -183,3 +183,20 @@ def mounted(path: str, name: str = "mine") -> Json:
 )
 def test_the_overlay_and_the_rules_agree_at_the_edges(template: Json) -> None:
     assert is_merged(template) == (problems(manifest(spec({"podTemplate": template}))) == [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cure"),
+    [
+        ("imagePullSecrets", ["registry"], "[{name: ...}]"),
+        ("tolerations", {"key": "gpu"}, "[{key: ...}]"),
+        ("tolerations", ["gpu"], "[{key: ...}]"),
+        ("topologySpreadConstraints", "zone", "[{topologyKey: ...}]"),
+    ],
+)
+def test_a_list_that_the_definition_does_not_declare_is_refused_with_its_form(name: str, value: Any, cure: str) -> None:
+    template = {"spec": {"imagePullSecrets": [{"name": "a"}], "tolerations": [{"key": "x"}]}}
+    with pytest.raises(SpecProblem) as refused:
+        apply(template, {"spec": {name: value}})
+    assert refused.value.path == f"spec.podTemplate.spec.{name}"
+    assert cure in refused.value.message

@@ -1,6 +1,6 @@
 """Causal attention of short rows on the CPU, in plain matrix products.
 
-torch's kernel for the CPU takes about twice as long backwards for a few hundred tokens. Here a block of queries is
+torch's kernel for the CPU takes up to three times as long backwards for up to two hundred tokens. Here a block of queries is
 multiplied with the keys that some of it see, and query heads that share a key head are one product. As in torch's
 kernel bf16 is computed in fp32, and as in FlashAttention (arXiv 2205.14135, algorithm 4) the backward pass computes the
 probabilities again: nothing of the size [queries, keys] is kept.
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-SHORT = 512  # keys; above, torch's kernel is as fast
+SHORT = 256  # keys; above, torch's kernel is as fast
 HALF = 2  # bytes of bf16 and fp16; in fp32 torch's kernel is left alone, whose every digit TRL's runs have
 _QUERIES = 64
 

@@ -1,9 +1,9 @@
 """Causal attention of short rows on the CPU, in plain matrix products.
 
-torch's kernel for the CPU takes up to three times as long backwards for up to two hundred tokens. Here a block of queries is
-multiplied with the keys that some of it see, and query heads that share a key head are one product. As in torch's
-kernel bf16 is computed in fp32, and as in FlashAttention (arXiv 2205.14135, algorithm 4) the backward pass computes the
-probabilities again: nothing of the size [queries, keys] is kept.
+For up to two hundred tokens torch's kernel for the CPU takes up to three times as long backwards. Here a block of
+queries is multiplied with the keys that some of it see, and query heads that share a key head are one product. As in
+torch's kernel bf16 is computed in fp32, and as in FlashAttention (arXiv 2205.14135, algorithm 4) the backward pass
+computes the probabilities again: nothing of the size [queries, keys] is kept.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def install(operator: str, trainer: str) -> None:
     values = []
     for key, image in (("image", operator), ("trainer.image", trainer)):
         repository, _, tag = image.rpartition(":")
-        values += ["--set", f"{key}.repository={repository},{key}.tag={tag}"]
+        # a content tag may be all digits, which `--set` takes for a number
+        values += ["--set-string", f"{key}.repository={repository},{key}.tag={tag}"]
     # A demonstration is watched: status follows each report.
     values += ["--set", "settings.progress.report_seconds=2,settings.progress.write_seconds=2"]
     with step(f"helm upgrade --install {RELEASE}"):

@@ -52,11 +52,11 @@ def operator(cluster: None, images: dict[str, str]) -> str:
     helm(
         *("upgrade", "--install", RELEASE, str(ROOT / "charts" / "alignment-operator")),
         *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "150s"),
-        *("--set", f"image.repository={repository},image.tag={tag}"),
+        *("--set-string", f"image.repository={repository},image.tag={tag}"),
         *("--set", "settings.max_attempts_without_progress=2"),  # of five the last would come after five minutes
         # A tiny model's steps are told before they are over, on a fast machine too
         *("--set", "settings.progress.report_seconds=1,settings.progress.write_seconds=2"),
-        *("--set", f"trainer.image.repository={trainer_repository},trainer.image.tag={trainer_tag}"),
+        *("--set-string", f"trainer.image.repository={trainer_repository},trainer.image.tag={trainer_tag}"),
     )
     return OPERATOR_NAMESPACE
 

@@ -21,7 +21,7 @@ def arguments(images: dict[str, str], *more: str) -> tuple[str, ...]:
     return (
         *(RELEASE, CHART, "--namespace", NAMESPACE, "--wait", "--timeout", "150s"),
         *("--values", f"{CHART}/ci/tenant-values.yaml", "--set", f"watchNamespaces={{{NAMESPACE}}}"),
-        *("--set", f"image.repository={repository},image.tag={tag}", *more),
+        *("--set-string", f"image.repository={repository},image.tag={tag}", *more),
     )
 
 

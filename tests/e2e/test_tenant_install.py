@@ -69,7 +69,7 @@ def install(namespace: str, images: dict[str, str]) -> None:
             f"--kube-as-user={TENANT}",
         ),
         *("--values", f"{CHART}/ci/tenant-values.yaml", f"--set=watchNamespaces={{{namespace}}}"),
-        *("--set", f"image.repository={repository},image.tag={tag}"),
+        *("--set-string", f"image.repository={repository},image.tag={tag}"),
     )
 
 

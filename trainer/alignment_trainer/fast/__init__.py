@@ -2,7 +2,7 @@
 
 completion_head.py  the LM head on the positions that predict a scored token, and nowhere else
 packed_rows.py      a padded batch as one row without padding; a prompt that two rows share is there once
-attention.py        attention over such a row; causal_on_cpu.py: of short rows on the CPU
+attention.py        attention over such a row
 adapter_casts.py    LoRA layers without the casts that autocast undoes
 adapter_sum.py      LoRA layers that add the adapter's product as it is made
 circumstances.py    when each may be on; decisions.py: what was decided, and why

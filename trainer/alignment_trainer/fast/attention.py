@@ -6,14 +6,11 @@ serve. With `flex_attention` (GPUs) one kernel goes over the row with a block ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-
-from .causal_on_cpu import HALF, SHORT, attend_causally
 
 PACKED = "packed_rows"  # the name under which transformers knows the function below
 PACKABLE = ("sdpa", "flex_attention")
@@ -49,12 +46,14 @@ def packed_attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: query [1, heads, tokens, head size] -> [1, tokens, heads, head size]."""
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
     if attention_mask is None or attention_mask.dtype != torch.long:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
+    groups = getattr(module, "num_key_value_groups", 1)
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     attend = partial(_causal, dropout=dropout, scaling=scaling)
     parts, start = [], 0
     for common, first, second in attention_mask[0, 0].tolist():
@@ -75,33 +74,21 @@ def _segment(attend: Any, query: Any, key: Any, value: Any, common: int, first: 
 
 
 def _causal(query: Any, key: Any, value: Any, dropout: float, scaling: float | None) -> list[torch.Tensor]:
-    """Causal attention of the last tokens of `key`: [1, heads, tokens, head size], two of [1, key heads, seen, size].
+    """Causal attention of the last tokens of `key`, [1, heads, tokens, head size] each, in blocks of queries.
 
-    GPU kernels skip what a query must not see; the CPU's computes it and throws it away, unless it is cut off: blocks
-    of queries there.
+    GPU kernels skip what a query must not see; the CPU's computes it and throws it away, unless it is cut off.
     """
-    from transformers.integrations.sdpa_attention import repeat_kv
-
-    on_cpu, tokens, before = query.device.type == "cpu", query.shape[2], key.shape[2] - query.shape[2]
-    if on_cpu and not dropout and query.itemsize == HALF and key.shape[2] <= SHORT:
-        return [attend_causally(query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)]
     attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling)
-    key, value = (repeat_kv(part, query.shape[1] // part.shape[1]) for part in (key, value))
-    block = _QUERIES_ON_CPU if on_cpu else tokens
+    tokens, before, parts = query.shape[2], key.shape[2] - query.shape[2], []
+    block = _QUERIES_ON_CPU if query.device.type == "cpu" else tokens
     if before == 0 and tokens <= block:
         return [attend(query, key, value, is_causal=True)]
-    return [
-        attend(query[:, :, queries], key[:, :, :seen], value[:, :, :seen], attn_mask=mask)
-        for queries, seen, mask in _masked(tokens, before, block, query.device)
-    ]
-
-
-def _masked(tokens: int, before: int, block: int, device: torch.device) -> Iterator[tuple[slice, int, torch.Tensor]]:
-    """Blocks of queries, how many keys each sees, and which of them each query does."""
     for start in range(0, tokens, block):
         stop = min(start + block, tokens)
-        mask = torch.ones(stop - start, before + stop, dtype=torch.bool, device=device).tril(before + start)
-        yield slice(start, stop), before + stop, mask
+        seen = before + stop
+        mask = torch.ones(stop - start, seen, dtype=torch.bool, device=query.device).tril(before + start)
+        parts.append(attend(query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], attn_mask=mask))
+    return parts
 
 
 def block_mask(lengths: torch.Tensor, device: torch.device) -> Any:

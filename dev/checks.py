@@ -1,7 +1,7 @@
 """`make test`: every kind of check, in three lanes side by side: one mostly computes, the others mostly wait.
 
 Each line is printed as it comes, under the name of its check. All checks run, also after one has failed: one run tells
-everything that is wrong.
+everything that is wrong, and its last lines, which are all that some CI systems keep, say which tests failed and why.
 """
 
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # From nothing, most of the time is Go's compiler, so what waits longest comes first: the cluster, whose tests then wait
@@ -16,6 +17,9 @@ from dataclasses import dataclass, field
 LANES = (("lint", "types", "unit", "contract"), ("cluster", "e2e"), ("verify", "integration", "chart"))
 # `verify` builds, from nothing, the other programs that tests need; with everything built both take a minute at most.
 AFTER = {"verify": "cluster", "contract": "verify"}
+# How pytest begins the lines that say what failed (its summary's, and the exception's own).
+WHY = ("FAILED ", "ERROR ", "E   ")
+LINES_OF_WHY = 24
 
 
 @dataclass
@@ -25,6 +29,7 @@ class Run:
     lanes: tuple[tuple[str, ...], ...] = LANES
     seconds: dict[str, float] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    why: dict[str, list[str]] = field(default_factory=dict)
     printing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -61,7 +66,20 @@ class Run:
             assert process.stdout is not None
             for line in process.stdout:
                 self.say(check, line.rstrip())
+                if line.startswith(WHY):
+                    self.why.setdefault(check, []).append(line.rstrip())
         return process.returncode
+
+
+def verdict(run: Run, seconds: float) -> Iterator[str]:
+    """The lines at the end: a table of the checks, and of each that failed what pytest said of it."""
+    yield f"\n{len(run.seconds)} kinds of checks in {seconds:.0f} s:"
+    for check, took in run.seconds.items():
+        yield f"  {check:<11} {took:6.0f} s  {'FAILED' if check in run.failed else 'passed'}"
+    for check in run.failed:
+        yield f"\n{check} FAILED:"
+        yield from (f"  {line}" for line in run.why.get(check, ["see its lines above"])[-LINES_OF_WHY:])
+    yield "\nThe cluster is still up: `make down` removes it."
 
 
 def main() -> int:
@@ -71,10 +89,7 @@ def main() -> int:
         lane.start()
     for lane in lanes:
         lane.join()
-    print(f"\n{len(run.seconds)} kinds of checks in {time.monotonic() - begun:.0f} s:")
-    for check, seconds in run.seconds.items():
-        print(f"  {check:<11} {seconds:6.0f} s  {'FAILED' if check in run.failed else 'passed'}")
-    print("The cluster is still up: `make down` removes it.")
+    print(*verdict(run, time.monotonic() - begun), sep="\n")
     return 1 if run.failed else 0
 
 

@@ -46,3 +46,21 @@ def test_a_check_waits_for_the_one_that_builds_what_it_needs(monkeypatch: pytest
     run.lane(run.lanes[1])
     waiting.join(10)
     assert begun == ["lint", "verify", "unit"]
+
+
+def test_the_last_lines_name_the_tests_that_failed_and_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = ["collected 2 items", "E   assert 1 == 2", "FAILED tests/e2e/test_gpu.py::test_two - assert 1 == 2"]
+    (tmp_path / "said").write_text("\n".join([*lines, ""]))
+    (tmp_path / "Makefile").write_text("e2e:\n\t@cat said; exit 1\nlint:\n\t@echo FAILED is only a word here\n")
+    monkeypatch.chdir(tmp_path)
+    run = Run(lanes=(("e2e", "lint"),))
+    run.lane(run.lanes[0])
+    capsys.readouterr()
+    told = "\n".join(checks.verdict(run, 3.0))
+    assert told.endswith(
+        f"\n\ne2e FAILED:\n  {lines[1]}\n  {lines[2]}\n\nThe cluster is still up: `make down` removes it."
+    )
+    assert "collected" not in told
+    assert "lint FAILED" not in told

@@ -1,8 +1,9 @@
 """The HTTPS endpoint for progress: POST /v1/namespaces/NS/alignmentjobs/NAME/runs/N/progress, from pods of run N only.
 
 Every replica serves it. Reports are accepted at once and written later: at most one status write per job in
-`write_seconds`, newest wins; a change of phase waits a quarter of that. Nothing that the operator decides depends on
-a report having arrived.
+`write_seconds`, newest wins; a change of phase waits a quarter of that. Where more are due than `AT_A_TIME` in
+`TICK_SECONDS`, or than the API server takes, each waits longer, and what comes meanwhile is written in its place.
+Nothing that the operator decides depends on a report having arrived.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from heapq import nsmallest
 from typing import Any
 
 import aiohttp
@@ -32,7 +34,8 @@ log = logging.getLogger(__name__)
 PATH = "/v1/namespaces/{namespace}/alignmentjobs/{name}/runs/{run:[0-9]{1,9}}/progress"
 RETRY = timedelta(seconds=2)
 FLUSH_SECONDS = 1.0
-TICK_SECONDS = 0.1  # between looks at what is due: of a thousand jobs 200 reports come in a second
+TICK_SECONDS = 0.1  # between looks at what is due, at least: of a thousand jobs 200 reports come in a second
+AT_A_TIME = 6  # writes, so 60 a second: behind hundreds at once the Lease would wait too long for its answer
 BODY_SECONDS = 5.0  # a report is a few kilobytes: who takes longer to send it holds a connection for nothing
 
 
@@ -70,14 +73,18 @@ class Reports:
         """Write what is due, until cancelled; then what is left, so that the last report is not lost."""
         try:
             while True:
-                await self._write_due(_now())
-                await asyncio.sleep(TICK_SECONDS)
+                await asyncio.gather(self._write_due(_now()), asyncio.sleep(TICK_SECONDS))
                 self._arrived.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived.wait(), self._wait())
         finally:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._write_due(datetime.max.replace(tzinfo=UTC)), FLUSH_SECONDS)
+                await asyncio.wait_for(self._flush(), FLUSH_SECONDS)
+
+    async def _flush(self) -> None:
+        """Try each: one that fails is due again later than those that were not tried."""
+        for _ in range(0, len(self._pending), AT_A_TIME):
+            await self._write_due(datetime.max.replace(tzinfo=UTC))
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -168,11 +175,13 @@ class Reports:
         return max(0.0, (soonest - _now()).total_seconds()) if soonest else None
 
     async def _write_due(self, now: datetime) -> None:
+        """Write those that have been due for longest."""
         for key, pending in self._pending.items():
             if pending.due <= now:
                 self._pending[key] = self._after_others(key, pending, min(now, _now()))
-        due = [key for key, pending in self._pending.items() if pending.due <= now]
-        await asyncio.gather(*(self._write(key, self._pending.pop(key), now) for key in due))
+        due = (key for key, pending in self._pending.items() if pending.due <= now)
+        first = nsmallest(AT_A_TIME, due, key=lambda key: self._pending[key].due)
+        await asyncio.gather(*(self._write(key, self._pending.pop(key), now) for key in first))
         self._forget_writes(now - timedelta(seconds=self._settings.write_seconds))
 
     def _after_others(self, key: Key, pending: Pending, now: datetime) -> Pending:

@@ -10,7 +10,7 @@ import pytest
 
 from alignment_operator.cluster import ApiError
 from alignment_operator.metrics import Metrics
-from alignment_operator.progress import Reports
+from alignment_operator.progress import AT_A_TIME, Reports
 from alignment_operator.reports import Report
 from alignment_operator.resources import ALIGNMENT_JOBS, Resource
 from alignment_operator.settings import ProgressSettings
@@ -44,10 +44,10 @@ class SlowCluster:
         if self.loses_answer:
             self.store.put(ALIGNMENT_JOBS, self._changed(manifest["status"]))
             raise TimeoutError
-        return self._changed(manifest["status"])
+        return self._changed(manifest["status"], Key(NAMESPACE, manifest["metadata"]["name"]))
 
-    def _changed(self, status: dict[str, Any]) -> dict[str, Any]:
-        stored = self.store.job(KEY)
+    def _changed(self, status: dict[str, Any], key: Key = KEY) -> dict[str, Any]:
+        stored = self.store.job(key)
         assert stored is not None
         version = str(int(stored["metadata"]["resourceVersion"]) + 1)
         metadata = stored["metadata"] | {"resourceVersion": version}
@@ -58,12 +58,17 @@ def report(step: int, phase: str = "Training") -> Report:
     return Report.model_validate({"trainerStatus": {}, "alignment": {"phase": phase, "step": step}})
 
 
+def has_job(store: Store, name: str) -> None:
+    """An AlignmentJob of that name whose first run is under way."""
+    obj = alignment_job(status={"run": 1, "jobName": f"{name}-r1"}).to_object()
+    obj["metadata"] |= {"name": name, "uid": name, "resourceVersion": "1"}
+    store.put(ALIGNMENT_JOBS, obj)
+
+
 def waiting() -> tuple[Reports, SlowCluster]:
     """Reports of a run of which nothing has been written yet."""
     store = Store()
-    obj = alignment_job(status={"run": 1, "jobName": "demo-r1"}).to_object()
-    obj["metadata"] |= {"resourceVersion": "1"}
-    store.put(ALIGNMENT_JOBS, obj)
+    has_job(store, NAME)
     cluster = SlowCluster(store)
     metrics = Metrics(store, WorkQueue(), 1, "lease")
     return Reports(store, cluster, ProgressSettings(), None, metrics), cluster  # type: ignore[arg-type]
@@ -145,3 +150,44 @@ async def test_a_report_that_was_written_is_not_written_again_because_the_answer
     await reports._write_due(datetime.max.replace(tzinfo=UTC))
     assert len(cluster.written) == 1
     assert reports._pending == {}
+
+
+class DeafCluster(SlowCluster):
+    """Refuses every apply."""
+
+    async def apply_progress(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any]:
+        self.written.append(manifest["metadata"])
+        raise ApiError(503, "ServiceUnavailable", "not now")
+
+
+async def test_at_the_end_each_report_is_tried_and_none_forever() -> None:
+    reports, cluster = waiting()
+    reports._cluster = DeafCluster(cluster.store)  # type: ignore[assignment]
+    names = [f"job-{number}" for number in range(2 * AT_A_TIME + 1)]
+    for name in names:
+        has_job(cluster.store, name)
+        reports._accept(Key(NAMESPACE, name), 1, report(1), NOW)
+    await reports._flush()
+    tried = [meta["name"] for meta in reports._cluster.written]  # type: ignore[attr-defined]
+    assert set(tried) == set(names)
+    assert len(tried) < len(names) + AT_A_TIME
+
+
+async def test_few_are_written_at_a_time_and_of_what_waits_the_newest() -> None:
+    """A thousand at once would keep the Lease's renewal waiting behind them until it is lost."""
+    reports, cluster = waiting()
+    keys = [Key(NAMESPACE, f"job-{number}") for number in range(2 * AT_A_TIME)]
+    for number, key in enumerate(keys):
+        has_job(cluster.store, key.name)
+        reports._accept(key, 1, report(1), NOW - timedelta(seconds=number))
+    writing = asyncio.create_task(reports._write_due(NOW))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(cluster.written) == AT_A_TIME
+    assert set(reports._pending) == set(keys[:AT_A_TIME]), "those that wait have come last"
+    for key in keys[:AT_A_TIME]:
+        reports._accept(key, 1, report(2), NOW)
+    cluster.go_on.set()
+    await writing
+    await reports._write_due(NOW)
+    assert [progress["step"] for progress in cluster.written] == [1] * AT_A_TIME + [2] * AT_A_TIME

@@ -12,11 +12,13 @@ import os
 import ssl
 import threading
 import time
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from typing import Any
 
 TIMEOUT_SECONDS = 5.0
+RETRY_SECONDS = 5.0  # at least, after a report that did not get through
 METRIC_LIMIT = 256
 _COPIED = (
     "attempt",
@@ -111,26 +113,34 @@ class Progress:
         self._thread.join(TIMEOUT_SECONDS if seconds is None else seconds)
 
     def _run(self) -> None:
-        last = float("-inf")
+        rest_until = float("-inf")
         while True:
             with self._changed:
-                while not self._due(last):
-                    rest = last + self._interval - time.monotonic()
+                while not self._due(rest_until):
+                    rest = rest_until - time.monotonic()
                     self._changed.wait(max(0.01, rest) if self._facts is not None else None)
                 facts, self._facts, self._urgent = self._facts, None, False
                 closing = self._closing
             if facts is not None:
-                last = time.monotonic()
-                self._post(facts)
+                rest_until = time.monotonic() + self._interval
+                if not self._post(facts):
+                    rest_until = max(rest_until, time.monotonic() + RETRY_SECONDS)
+                    self._keep(facts)
             if closing:
                 return
 
-    def _due(self, last: float) -> bool:
+    def _due(self, rest_until: float) -> bool:
         if self._closing:
             return True
-        return self._facts is not None and (self._urgent or time.monotonic() >= last + self._interval)
+        return self._facts is not None and (self._urgent or time.monotonic() >= rest_until)
 
-    def _post(self, facts: dict[str, Any]) -> None:
+    def _keep(self, facts: dict[str, Any]) -> None:
+        """For another try, unless there are newer ones by now: a step may take minutes."""
+        with self._changed:
+            self._facts = facts if self._facts is None else self._facts
+
+    def _post(self, facts: dict[str, Any]) -> bool:
+        """Whether nothing is to be gained by another try."""
         try:
             assert self._url is not None
             headers = {"Content-Type": "application/json"}
@@ -147,6 +157,8 @@ class Progress:
                 response.read(1024)
         except Exception as error:  # a report may be lost, the training not
             self._warn(error)
+            return isinstance(error, urllib.error.HTTPError) and error.code < 500
+        return True
 
     _warned = float("-inf")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import alignment_trainer.progress
 from alignment_trainer.progress import Progress, body
 from tests.self_signed import certificate, server_context
 
@@ -54,11 +55,11 @@ class Operator(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        report, status = json.loads(self.rfile.read(int(self.headers["Content-Length"]))), self.server.status
         self.server.reports.append(report)
         self.server.tokens.append(self.headers.get("Authorization"))
         time.sleep(self.server.delay)
-        self.send_response(self.server.status)
+        self.send_response(status)
         self.end_headers()
 
     def log_message(self, *_):
@@ -132,6 +133,20 @@ def test_a_phase_change_goes_out_at_once_and_the_rest_waits(operator):
     assert len(operator.reports) == 1
     progress.update({"phase": "Training", "step": 1}, urgent=True)
     assert operator.wait_for(2)[1]["alignment"] == {"phase": "Training", "step": 1}
+    progress.close()
+
+
+@pytest.mark.parametrize(("status", "reports"), [(503, 2), (410, 1)])
+def test_a_report_that_was_not_taken_is_sent_again_unless_it_never_will_be(operator, monkeypatch, status, reports):
+    """A phase may last for an hour: its one report must not be lost with an operator that just starts again."""
+    monkeypatch.setattr(alignment_trainer.progress, "RETRY_SECONDS", 0.1)
+    operator.status = status
+    progress = Progress(operator.url, None, None, 0.0)
+    progress.update({"phase": "Precomputing"})
+    operator.wait_for(1)
+    operator.status = 200
+    time.sleep(0.5)
+    assert [report["alignment"]["phase"] for report in operator.reports] == ["Precomputing"] * reports
     progress.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from .api import validation
@@ -15,6 +16,8 @@ from .runs import Decision
 from .subject import Subject
 from .volumes import output_claim, output_problem
 
+SENT_SECONDS = 0.001  # by then the calls that were begun beside are on their way
+
 
 class Preflight:
     """The checks that `runs.decide` cannot make. One for the process."""
@@ -24,7 +27,19 @@ class Preflight:
 
     async def problem(self, subject: Subject, decision: Decision) -> SpecProblem | None:
         """What speaks against the run that this decision begins; None: nothing does. Raises ApiError."""
-        return _broken_rule(subject.obj) or await self._claim(subject.job) or await self._refusal(subject, decision)
+        broken = None if _is_new(subject.job) else _broken_rule(subject.obj)
+        return broken or await self._claim(subject.job) or await self._refusal(subject, decision)
+
+    async def afterthought(self, subject: Subject) -> SpecProblem | None:
+        """What `problem` leaves out where nothing has been said of the object yet: a rule that is newer than it.
+
+        The API server has mostly just held it to the same rules, so this millisecond need not pass before the first
+        status is sent.
+        """
+        if not _is_new(subject.job):
+            return None
+        await asyncio.sleep(SENT_SECONDS)
+        return _broken_rule(subject.obj)
 
     async def _claim(self, job: AlignmentJob) -> SpecProblem | None:
         """A claim that is not there, or that several nodes cannot share."""
@@ -42,6 +57,10 @@ class Preflight:
 def warm_up() -> None:
     """Compile every rule. That takes a second, in which a leader could not renew its Lease."""
     validation.prepare()
+
+
+def _is_new(job: AlignmentJob) -> bool:
+    return not job.status.conditions
 
 
 def _broken_rule(obj: dict[str, Any]) -> SpecProblem | None:

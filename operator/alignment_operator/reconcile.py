@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import events, obstacles, refusals
 from .children import Children, NotYet
@@ -36,6 +36,13 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 NOT_YET_SECONDS = 2.0  # the predecessor of the same name is being collected
+
+
+class Begun(NamedTuple):
+    """Learned beside a status write: whether all that comes before the Job is `placed`, and what speaks against it."""
+
+    placed: bool = False
+    problem: SpecProblem | None = None
 
 
 class Reconciler:
@@ -76,9 +83,9 @@ class Reconciler:
             await self._delete_job(subject)
         if decision.new_run:
             subject = subject.of_next_run()
-        result, placed = await self._write(subject, decision)
+        result, begun = await self._write(subject, decision)
         try:
-            again = await self._act(subject, decision, placed)
+            again = await self._act(subject, decision, begun)
         except Exception:
             await self._note(obj, result.events)
             raise
@@ -112,25 +119,28 @@ class Reconciler:
             return replace(none, problem=problem, look_again=refusals.RETRY_SECONDS)
         return decision
 
-    async def _write(self, subject: Subject, decision: Decision) -> tuple[StatusResult, bool]:
-        """The status; where a run begins, what comes before its Job is made beside it: returns whether that is there.
+    async def _write(self, subject: Subject, decision: Decision) -> tuple[StatusResult, Begun]:
+        """The status; where a run begins, what comes before its Job is made beside it.
 
         The Job itself waits for the status: only that says, on the version that was decided on, that the run begins.
         """
         if not decision.new_run:
-            return await self._status.write(subject, decision), False
+            return await self._status.write(subject, decision), Begun()
         status, place = self._status.write(subject, decision), self._children.place(subject.job, decision)
-        written, placed = await asyncio.gather(status, place, return_exceptions=True)
+        rules = self._preflight.afterthought(subject)
+        written, placed, problem = await asyncio.gather(status, place, rules, return_exceptions=True)
         if isinstance(written, BaseException):
             raise written
         if isinstance(placed, BaseException):
             raise placed
-        return written, placed
+        if isinstance(problem, BaseException) and not isinstance(problem, SpecProblem):
+            raise problem
+        return written, Begun(placed, problem)
 
-    async def _act(self, subject: Subject, decision: Decision, placed: bool) -> float | None:
+    async def _act(self, subject: Subject, decision: Decision, begun: Begun) -> float | None:
         """What follows the status write; returns the seconds to the next look (None: it does not ask for one)."""
         if decision.start or await self._companions.lacking(subject.key, subject.job, subject.observed):
-            return await self._start(subject, decision, placed)
+            return await self._start(subject, decision, begun)
         if decision.patch and subject.observed.job:
             await self._patch_job(subject.observed.job, decision.patch)
         if decision.workload and subject.observed.workload:
@@ -139,7 +149,7 @@ class Reconciler:
             await self._delete_job(subject)
         return None
 
-    async def _start(self, subject: Subject, decision: Decision, placed: bool) -> float | None:
+    async def _start(self, subject: Subject, decision: Decision, begun: Begun) -> float | None:
         """Make the run's children; of one that started before only if the AlignmentJob, read live, still says so."""
         key = subject.key
         if not decision.new_run and not await self._is_current(key):
@@ -148,8 +158,10 @@ class Reconciler:
         if obj is None:
             return None
         subject = replace(subject, obj=obj, job=self._models.of(key, obj)[0])
+        if begun.problem:
+            return await self._refuse(subject, decision, begun.problem)
         try:
-            child = await self._children.make(subject.job, decision, subject.observed.upstream, placed=placed)
+            child = await self._children.make(subject.job, decision, subject.observed.upstream, placed=begun.placed)
         except NotYet as wait:
             log.info("waiting", extra={"job": "/".join(key), "why": str(wait)})
             return NOT_YET_SECONDS
@@ -160,7 +172,7 @@ class Reconciler:
         return SETTLE_SECONDS
 
     async def _refuse(self, subject: Subject, decision: Decision, problem: SpecProblem) -> float:
-        """The API server refuses the Job: say so, and give up the name, so that the spec may be mended."""
+        """There can be no Job: say so, and give up the name, so that the spec may be mended."""
         self._refusals.note(subject.key, subject.job.metadata.generation, problem)
         decision = replace(decision, start=False, new_run=False, problem=problem)
         result = await self._status.write(subject, decision)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from alignment_operator.workqueue import ShutDown, WorkQueue
+from alignment_operator.workqueue import URGENT_IN_A_ROW, ShutDown, WorkQueue
 
 
 class Clock:
@@ -39,12 +39,13 @@ async def test_keys_come_in_the_order_of_their_first_add(queue):
 
 
 async def test_urgent_keys_come_first_but_leave_the_others_a_share(queue):
-    for key in range(1, 7):
-        queue.add(f"urgent-{key}", urgent=True)
+    urgent = [f"urgent-{number}" for number in range(URGENT_IN_A_ROW + 2)]
+    for key in urgent:
+        queue.add(key, urgent=True)
     for key in ("a", "b"):
         queue.add(key)
-    taken = [await queue.get() for _ in range(8)]
-    assert taken == ["urgent-1", "urgent-2", "urgent-3", "urgent-4", "a", "urgent-5", "urgent-6", "b"]
+    taken = [await queue.get() for _ in range(len(urgent) + 2)]
+    assert taken == [*urgent[:URGENT_IN_A_ROW], "a", *urgent[URGENT_IN_A_ROW:], "b"]
 
 
 async def test_a_key_that_waits_keeps_its_place_and_is_not_queued_twice(queue):

@@ -9,7 +9,8 @@ from typing import Any
 from tests.tiny import WORDS, tiny_tokenizer
 from tests.trainer_runs import Bench
 
-OFF = {"completionHead": False, "packedPairs": False, "skipAdapterCasts": False, "fusedAdapterSum": False}
+PIECES = ("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "selectiveCheckpointing")
+OFF = dict.fromkeys(PIECES, False)
 ON = dict.fromkeys(OFF, True)
 
 

@@ -13,7 +13,14 @@ WORKLOADS: dict[str, dict[str, Any]] = {
     "lora": {**LORA, "learning_rate": 1e-5},
     "full": {"learning_rate": 1e-6},
 }
-OPTIMIZATIONS = ("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "referenceCache")
+OPTIMIZATIONS = (
+    "completionHead",
+    "packedPairs",
+    "skipAdapterCasts",
+    "fusedAdapterSum",
+    "selectiveCheckpointing",
+    "referenceCache",
+)
 OURS = "ours"
 OURS_PLAIN = "ours, every optimization off"
 CHOICE = "ours, checkpointing off and precomputed reference"
@@ -47,6 +54,8 @@ VARIANTS: dict[str, Variant] = {
         Variant("ours, packedPairs alone", run={"optimizations": only("packedPairs")}),
         Variant("ours, skipAdapterCasts alone", run={"optimizations": only("skipAdapterCasts")}),
         Variant("ours, fusedAdapterSum alone", run={"optimizations": only("fusedAdapterSum")}),
+        Variant("ours, selectiveCheckpointing alone", run={"optimizations": only("selectiveCheckpointing")}),
+        Variant("ours, selectiveCheckpointing off", run={"optimizations": {"selectiveCheckpointing": False}}),
         Variant(CHOICE, {"gradient_checkpointing": False}, {"referenceModel": {"strategy": "Precomputed"}}),
     )
 }

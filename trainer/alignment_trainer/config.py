@@ -38,6 +38,7 @@ class Config:
     mixture_args: DatasetMixtureConfig
     run: RunConfig
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)  # as it was given
+    withheld: dict[str, str] = dataclasses.field(default_factory=dict)  # optimization -> why it stays off (memory)
 
     @property
     def method(self) -> Method:

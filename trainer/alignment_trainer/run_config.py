@@ -48,6 +48,7 @@ class Optimizations(_Strict):
     packedPairs: bool = True  # noqa: N815
     skipAdapterCasts: bool = True  # noqa: N815
     fusedAdapterSum: bool = True  # noqa: N815
+    selectiveCheckpointing: bool = True  # noqa: N815
     referenceCache: bool = True  # noqa: N815
 
 

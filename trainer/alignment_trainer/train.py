@@ -104,6 +104,7 @@ def method_trainer(config: Config, **arguments: Any) -> Any:
     trainer_class = config.method.trainer_class()
     peft_config = None if config.run.adapterNameOrPath else get_peft_config(config.model_args)
     settings = {"args": config.training_args, "peft_config": peft_config, "switches": config.run.optimizations}
+    settings["withheld"] = config.withheld
     with already_seeded(trainer_class) if config.method.name == "reward" else nullcontext():
         return trainer_class(**settings, **arguments)
 

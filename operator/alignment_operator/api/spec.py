@@ -112,6 +112,11 @@ class Optimizations(Section):
         alias="fusedAdapterSum",
         description="LoRA layers add the adapter's product as it is made. Default true.",
     )
+    selective_checkpointing: bool | None = Field(
+        None,
+        alias="selectiveCheckpointing",
+        description="Checkpointed layers keep their products where memory allows (CPU). Default true.",
+    )
     reference_cache: bool | None = Field(
         None,
         alias="referenceCache",

@@ -25,9 +25,10 @@ from alignment_trainer.config import load_config
 from alignment_trainer.lifecycle import NoLifecycle
 from alignment_trainer.memory.estimate import Estimate, estimate
 from alignment_trainer.memory.settings import workload_of
+from tests.fast_runs import PIECES
 from tests.trainer_runs import Bench, offline
 
-STOCK = dict.fromkeys(("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "referenceCache"), False)
+STOCK = dict.fromkeys((*PIECES, "referenceCache"), False)
 LORA = {"use_peft": True, "lora_r": 16, "lora_target_modules": "all-linear"}
 NF4 = {**LORA, "load_in_4bit": True, "dtype": "bfloat16", "bf16": True}
 INT8 = {**LORA, "load_in_8bit": True, "dtype": "bfloat16", "bf16": True}

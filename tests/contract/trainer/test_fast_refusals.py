@@ -17,6 +17,8 @@ from tests.trainer_runs import LORA, Bench
 
 GOOD = Circumstances(architecture="llama")
 BOTH = {"completionHead", "packedPairs"}
+SELECTIVE = "selectiveCheckpointing"
+MODEL = {*BOTH, SELECTIVE}
 ADAPTERS = {"skipAdapterCasts", "fusedAdapterSum"}
 
 
@@ -31,17 +33,17 @@ def test_nothing_speaks_against_a_plain_llama() -> None:
 @pytest.mark.parametrize(
     ("change", "pieces", "reason"),
     [
-        ({"architecture": "mamba"}, BOTH, "architecture mamba"),
-        ({"is_vision": True}, BOTH, "vision"),
-        ({"is_moe": True}, BOTH, "mixture-of-experts"),
-        ({"scales_logits": True}, BOTH, "scales its logits"),
-        ({"device": "mps"}, BOTH, "mps"),
-        ({"replaces_layers": True}, BOTH, "use_liger_kernel"),
-        ({"offloads_activations": True}, BOTH, "activation_offloading"),
-        ({"learns_prompt": True}, BOTH, "prompt-learning"),
-        ({"adapts_head": True}, BOTH, "on the LM head"),
-        ({"is_compiled": True}, {*BOTH, *ADAPTERS}, "torch_compile"),
-        ({"is_sharded": True}, {*BOTH, *ADAPTERS}, "sharded"),
+        ({"architecture": "mamba"}, MODEL, "architecture mamba"),
+        ({"is_vision": True}, MODEL, "vision"),
+        ({"is_moe": True}, MODEL, "mixture-of-experts"),
+        ({"scales_logits": True}, MODEL, "scales its logits"),
+        ({"device": "mps"}, MODEL, "mps"),
+        ({"replaces_layers": True}, MODEL, "use_liger_kernel"),
+        ({"offloads_activations": True}, MODEL, "activation_offloading"),
+        ({"learns_prompt": True}, MODEL, "prompt-learning"),
+        ({"adapts_head": True}, MODEL, "on the LM head"),
+        ({"is_compiled": True}, {*MODEL, *ADAPTERS}, "torch_compile"),
+        ({"is_sharded": True}, {*MODEL, *ADAPTERS}, "sharded"),
         ({"attention": "eager"}, {"packedPairs"}, "attention eager"),
         ({"attention": "flash_attention_2"}, {"packedPairs"}, "flash_attention_2"),
         ({"caps_attention": True}, {"packedPairs"}, "attn_logit_softcapping"),
@@ -49,6 +51,9 @@ def test_nothing_speaks_against_a_plain_llama() -> None:
         ({"window": 512, "max_length": 1024}, {"packedPairs"}, "window of 512 tokens"),
         ({"window": 512, "max_length": None}, {"packedPairs"}, "window of 512 tokens"),
         ({"has_lora": False}, ADAPTERS, "no LoRA"),
+        ({"checkpoints": False}, {SELECTIVE}, "gradient checkpointing is off"),
+        ({"checkpoints_as_told": True}, {SELECTIVE}, "gradient_checkpointing_kwargs"),
+        ({"device": "cuda"}, {SELECTIVE}, "not tested on GPUs"),
         ({"autocasts": False}, {"skipAdapterCasts"}, "autocast"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",

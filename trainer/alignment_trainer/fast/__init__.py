@@ -5,6 +5,7 @@ packed_rows.py      a padded batch as one row without padding; a prompt that two
 attention.py        attention over such a row
 adapter_casts.py    LoRA layers without the casts that autocast undoes
 adapter_sum.py      LoRA layers that add the adapter's product as it is made
+selective.py        checkpointed layers that keep what is dear to compute
 circumstances.py    when each may be on; decisions.py: what was decided, and why
 first_batch.py      the proof, on the first micro-batch, that both ways give the same log-probabilities
 forward.py          the pieces put together: the forward that TRL's trainers call

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from .selective import kept
+
 PACKED = "packed_rows"  # the name under which transformers knows the function below
 PACKABLE = ("sdpa", "flex_attention")
 _QUERIES_ON_CPU = 256
@@ -78,7 +80,7 @@ def _causal(query: Any, key: Any, value: Any, dropout: float, scaling: float | N
 
     GPU kernels skip what a query must not see; the CPU's computes it and throws it away, unless it is cut off.
     """
-    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling)
+    attend = partial(_attention, dropout_p=dropout, scale=scaling)
     tokens, before, parts = query.shape[2], key.shape[2] - query.shape[2], []
     block = _QUERIES_ON_CPU if query.device.type == "cpu" else tokens
     if before == 0 and tokens <= block:
@@ -89,6 +91,10 @@ def _causal(query: Any, key: Any, value: Any, dropout: float, scaling: float | N
         mask = torch.ones(stop - start, seen, dtype=torch.bool, device=query.device).tril(before + start)
         parts.append(attend(query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], attn_mask=mask))
     return parts
+
+
+def _attention(*args: Any, **kwargs: Any) -> torch.Tensor:
+    return kept(partial(scaled_dot_product_attention, *args, **kwargs), may_be_last=False)
 
 
 def block_mask(lengths: torch.Tensor, device: torch.device) -> Any:

@@ -39,6 +39,8 @@ class Circumstances:
     autocasts: bool = True
     has_lora: bool = True
     drops_out: bool = False
+    checkpoints: bool = True
+    checkpoints_as_told: bool = False  # gradient_checkpointing_kwargs
 
     @classmethod
     def of(cls, trainer: Any, model: Any) -> Circumstances:
@@ -68,6 +70,8 @@ class Circumstances:
             autocasts=args.bf16 or args.fp16,
             has_lora=any(isinstance(module, LoraLayer) for module in model.modules()),
             drops_out=_drops_out(config, model),
+            checkpoints=bool(args.gradient_checkpointing),
+            checkpoints_as_told=told_how_to_checkpoint(args),
         )
 
     def against_any(self) -> str | None:
@@ -105,10 +109,23 @@ class Circumstances:
             (self.is_sharded, "the model is sharded (FSDP, DeepSpeed, parallel layers)"),
         )
 
+    def against_selecting(self) -> str | None:
+        return self.against_any() or _first(
+            (not self.checkpoints, "gradient checkpointing is off"),
+            (self.checkpoints_as_told, "gradient_checkpointing_kwargs say how to checkpoint"),
+            (self.device != "cpu", "not tested on GPUs"),
+        )
+
     def against_skipping_casts(self) -> str | None:
         return self.against_fusing_sums() or _first(
             (not self.autocasts, "without autocast (bf16, fp16) the casts are needed"),
         )
+
+
+def told_how_to_checkpoint(args: Any) -> bool:
+    """Whether the recipe asks for another checkpointing than transformers' usual one."""
+    told = args.gradient_checkpointing_kwargs or {}
+    return any(value for name, value in told.items() if name != "every_n_layers") or told.get("every_n_layers", 1) != 1
 
 
 def _first(*objections: tuple[bool, str]) -> str | None:

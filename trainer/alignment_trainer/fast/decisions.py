@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 COMPLETION_HEAD, PACKED_PAIRS = "completionHead", "packedPairs"
 SKIP_ADAPTER_CASTS, FUSED_ADAPTER_SUM = "skipAdapterCasts", "fusedAdapterSum"
+SELECTIVE_CHECKPOINTING = "selectiveCheckpointing"
 SWITCHED_OFF = "switched off in run.yaml"
 OTHER_DRAWS = "on; dropout draws other numbers than stock TRL"
 
@@ -47,23 +50,29 @@ class Decisions:
         return {name: on if reason is None else f"off: {reason}" for name, reason in self.why_off.items()}
 
 
-def decide(switches: Optimizations, circumstances: Circumstances, model: str = "the policy") -> Decisions:
-    """What the switches of run.yaml and the circumstances allow."""
+def decide(
+    switches: Optimizations,
+    circumstances: Circumstances,
+    model: str = "the policy",
+    withheld: Mapping[str, str] = MappingProxyType({}),
+) -> Decisions:
+    """What the switches of run.yaml and the circumstances allow, but for what is `withheld` (switch -> reason)."""
     against = {
         COMPLETION_HEAD: None if switches.completionHead else SWITCHED_OFF,
         PACKED_PAIRS: None if switches.packedPairs else SWITCHED_OFF,
         SKIP_ADAPTER_CASTS: None if switches.skipAdapterCasts else SWITCHED_OFF,
         FUSED_ADAPTER_SUM: None if switches.fusedAdapterSum else SWITCHED_OFF,
+        SELECTIVE_CHECKPOINTING: None if switches.selectiveCheckpointing else SWITCHED_OFF,
     }
     objections = {
         COMPLETION_HEAD: circumstances.against_any,
         PACKED_PAIRS: circumstances.against_packing,
         SKIP_ADAPTER_CASTS: circumstances.against_skipping_casts,
         FUSED_ADAPTER_SUM: circumstances.against_fusing_sums,
+        SELECTIVE_CHECKPOINTING: circumstances.against_selecting,
     }
-    decisions = Decisions(
-        {name: why or objections[name]() for name, why in against.items()}, circumstances.drops_out, model
-    )
+    why_off = {name: why or objections[name]() or withheld.get(name) for name, why in against.items()}
+    decisions = Decisions(why_off, circumstances.drops_out, model)
     for name in decisions.why_off:
         decisions.say(name)
     return decisions

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from ..run_config import Optimizations
-from .decisions import COMPLETION_HEAD, FUSED_ADAPTER_SUM, PACKED_PAIRS, SKIP_ADAPTER_CASTS, Decisions, decide
+from .decisions import (
+    COMPLETION_HEAD,
+    FUSED_ADAPTER_SUM,
+    PACKED_PAIRS,
+    SELECTIVE_CHECKPOINTING,
+    SKIP_ADAPTER_CASTS,
+    Decisions,
+    decide,
+)
 
 _TRL_NAME = "add_fused_lm_head"
 
 
 class Optimized:
-    """What is decided for the models of a trainer. `layout` names the function that packs its batches."""
+    """What is decided for the models of a trainer. `layout` names the function that packs its batches.
+
+    `withheld`: switch -> reason, for those that something else than run.yaml and the model has turned off.
+    """
 
     layout = "pack_rows"
 
-    def __init__(self, *args: Any, switches: Optimizations | None = None, **kwargs: Any) -> None:
-        self.switches = switches or Optimizations()
+    def __init__(
+        self,
+        *args: Any,
+        switches: Optimizations | None = None,
+        withheld: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.switches, self.withheld = switches or Optimizations(), withheld or {}
         self.decisions: list[Decisions] = []  # the policy's, then those of a reference model of its own
         super().__init__(*args, **kwargs)
 
@@ -41,14 +58,17 @@ class Optimized:
         from .adapter_sum import fuse_sums
         from .circumstances import Circumstances
         from .forward import add_fast_forward
+        from .selective import keep_outputs
 
         who = "the reference model" if self.decisions else "the policy"
-        decisions = decide(self.switches, Circumstances.of(self, model), who)
+        decisions = decide(self.switches, Circumstances.of(self, model), who, self.withheld)
         self.decisions.append(decisions)
         if decisions.is_on(SKIP_ADAPTER_CASTS) and not skip_casts(model):
             decisions.turn_off(SKIP_ADAPTER_CASTS, "no LoRA layer of the model can do without its casts")
         if decisions.is_on(FUSED_ADAPTER_SUM) and not fuse_sums(model):
             decisions.turn_off(FUSED_ADAPTER_SUM, "no LoRA layer of the model is a plain one")
+        if decisions.is_on(SELECTIVE_CHECKPOINTING):
+            keep_outputs(model)
         if decisions.is_on(COMPLETION_HEAD) or decisions.is_on(PACKED_PAIRS):
             add_fast_forward(model, decisions, getattr(packed_rows, self.layout), add_fused_lm_head, **options)
         else:

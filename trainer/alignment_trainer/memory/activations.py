@@ -24,7 +24,7 @@ def kept(workload: Workload) -> int:
     layers = workload.model.layers
     boundary = workload.tokens * workload.model.hidden * residual_bytes(workload)  # a layer's input
     if workload.checkpointing:
-        return layers * boundary + mask_bytes(workload)
+        return layers * (boundary + _selected(workload)) + mask_bytes(workload)
     return layers * layer(workload) + final_norm(workload) + mask_bytes(workload)
 
 
@@ -36,6 +36,17 @@ def layer(workload: Workload) -> int:
         _norms(workload) + _linear_inputs(workload, linears) + _attention(workload) + _mlp(workload) + _dora(workload)
     )
     return workload.tokens * per_token + attention_matrices(workload) + weight_casts(workload, linears)
+
+
+def _selected(workload: Workload) -> int:
+    """What a checkpointed layer keeps beside its input (fast/selective.py): products but for the last, attention."""
+    if not workload.selective:
+        return 0
+    model, width = workload.model, workload.matmul_bytes
+    known = set() if workload.weights.is_quantized else set(model.linears)
+    products = [tensor for tensor in model.of_layer(0) if tensor in known and not _MLP_OUT.search(tensor.module)]
+    attention = width * model.heads * model.head_dim + _FP32 * model.heads if workload.packed else 0
+    return workload.tokens * (width * sum(tensor.shape[0] for tensor in products) + attention)
 
 
 def working_set(workload: Workload) -> int:

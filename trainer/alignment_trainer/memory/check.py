@@ -42,9 +42,18 @@ def check_memory(config: Config, train_dataset: Any) -> None:
         _say(f"Memory is not checked: {type(error).__name__}: {error}")
         return
     if workload.device == "cpu":
-        _check_host(workload, device.host_bytes(), config.run.processesPerNode)
+        each = device.host_bytes() // config.run.processesPerNode - PYTHON_BYTES  # all share the pod's memory
+        _check_host(_affordable(config, workload, each), each)
     elif free := device.gpu_free_bytes():
-        _check_gpu(workload, free)
+        _check_gpu(_affordable(config, workload, free), free)
+
+
+def _affordable(config: Config, workload: Workload, available: int) -> Workload:
+    """Without what may be left out for memory's sake, if that is needed: `config.withheld` tells the trainer."""
+    if not workload.selective or estimate(workload).with_reserve <= available:
+        return workload
+    config.withheld["selectiveCheckpointing"] = f"training might not fit in {_gib(available)}"
+    return dataclasses.replace(workload, selective=False)
 
 
 def _no_longer_than(longest: int | None, workload: Workload) -> Workload:
@@ -61,10 +70,8 @@ def _check_gpu(workload: Workload, free: int) -> None:
         _say("That is close: fragmentation may take the rest.")
 
 
-def _check_host(workload: Workload, limit: int, processes: int) -> None:
-    """All processes of a pod share its memory."""
+def _check_host(workload: Workload, each: int) -> None:
     expected = estimate(workload)
-    each = limit // processes - PYTHON_BYTES
     said = describe(workload, expected, each, "the container has for each process")
     if expected.peak > CLEARLY_OVER * each:
         raise UserError(said, f"Raise spec.resources.limits.memory. {cure(workload, each)}")

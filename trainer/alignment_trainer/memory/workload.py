@@ -68,6 +68,7 @@ class Workload:
     packed: bool = False
     completion_head: bool = False
     skip_casts: bool = False
+    selective: bool = False  # checkpointed layers keep their products (fast/selective.py)
     shared_tokens: int = 0  # of each packed pair, the prompt's: they pass the model once
 
     @property

@@ -1,0 +1,173 @@
+"""Selective activation checkpointing: a checkpointed layer keeps what is dear to compute and computes the rest again.
+
+(Korthikanti et al. 2022, arXiv:2205.05198. TRL offers it for SFT and attention: `selective` among the
+`gradient_checkpointing_kwargs`.) Kept are the outputs of the linear layers, but for the last one, which recomputing
+does not reach, and of attention over packed rows: some KiB a token and layer. The second pass calls the same functions,
+so that autograd builds the same graph, and each finds its output made.
+
+torch's own `create_selective_checkpoint_contexts` looks at every operation of the layer, in Python, in both passes: on
+the CPU that took half of what it saved. Here a dispatch mode stands around the kept operations alone.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+_ATEN = torch.ops.aten
+_PRODUCTS = {_ATEN.mm.default, _ATEN.addmm.default, _ATEN.addmm_.default}
+_ATTENTION = {_ATEN._scaled_dot_product_flash_attention_for_cpu.default}
+_detached = partial(tree_map_only, torch.Tensor, torch.Tensor.detach)
+
+
+def keep_outputs(model: Any) -> int:
+    """Let the checkpointed layers of `model` keep so much; returns how many linear layers it has for that."""
+    from peft.tuners.lora import LoraLayer
+
+    adapters = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+    left_out = {part for layer in adapters for parts in (layer.lora_A, layer.lora_B) for part in parts.values()}
+    left_out.add(model.get_output_embeddings())
+    linears: list[Any] = [m for m in model.modules() if type(m) is torch.nn.Linear and m not in left_out]
+    bases = {layer.base_layer for layer in adapters}
+    for linear in linears:
+        linear.forward = types.MethodType(_base if linear in bases else _linear, linear)
+    model._set_gradient_checkpointing = types.MethodType(_set_gradient_checkpointing, model)
+    return len(linears)
+
+
+def kept(compute: Callable[[], torch.Tensor], *, may_be_last: bool = True) -> torch.Tensor:
+    """compute(), a matrix product or attention; or what it gave in the first pass of a checkpointed layer.
+
+    may_be_last: if nothing of the layer follows that the backward pass needs, recomputing stops before it.
+    """
+    outputs = Outputs.current
+    if outputs is None or not torch.is_grad_enabled():
+        return compute()
+    return outputs.of(compute, may_be_last)
+
+
+class _Kept(NamedTuple):
+    """`made`: what the operation gave; `result`: the same memory, as the caller got it, with its version then."""
+
+    made: Any
+    result: torch.Tensor
+    version: int
+    may_be_last: bool
+
+
+class Outputs:
+    """What one checkpointed layer keeps, in the order in which it is made."""
+
+    current: ClassVar[Outputs | None] = None  # of the layer that is being computed now
+
+    def __init__(self) -> None:
+        self._kept: list[_Kept | None] = []
+        self._next: int | None = None  # in the second pass, the index of the next one
+        self._busy = False  # computing one: the products in it are parts of it
+
+    def of(self, compute: Callable[[], torch.Tensor], may_be_last: bool) -> torch.Tensor:
+        if self._busy:
+            return compute()
+        self._busy = True
+        try:
+            return self._first(compute, may_be_last) if self._next is None else self._again(compute)
+        finally:
+            self._busy = False
+
+    def _first(self, compute: Callable[[], torch.Tensor], may_be_last: bool) -> torch.Tensor:
+        with _Recorded() as recorded:
+            result = compute()
+        found = _Kept(recorded.made, result.detach(), result._version, may_be_last)
+        self._kept.append(None if found.made is None else found)
+        return result
+
+    def _again(self, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        assert self._next is not None
+        index, self._next = self._next, self._next + 1
+        if index >= len(self._kept) or (found := self._kept[index]) is None:
+            return compute()
+        self._kept[index] = None  # its memory is the graph's from here on
+        if found.result._version != found.version:
+            raise RuntimeError("selectiveCheckpointing: an output that was kept has been changed in place")
+        with _Replayed(found.made):
+            return compute()
+
+    def begin(self, *, again: bool) -> None:
+        self._next = 0 if again else None
+
+    def end_first(self) -> None:
+        """The last product of a layer is not reached again (`torch.utils.checkpoint.set_checkpoint_early_stop`)."""
+        if self._kept and (last := self._kept[-1]) and last.may_be_last:
+            self._kept.pop()
+
+
+class _Pass:
+    """The context of a layer's first or second pass. Entered again where a graph is kept for another backward pass."""
+
+    def __init__(self, outputs: Outputs, *, again: bool) -> None:
+        self._outputs, self._again = outputs, again
+
+    def __enter__(self) -> None:
+        self._before, Outputs.current = Outputs.current, self._outputs
+        self._outputs.begin(again=self._again)
+
+    def __exit__(self, *_: object) -> None:
+        Outputs.current = self._before
+        if not self._again:
+            self._outputs.end_first()
+
+
+class _Recorded(TorchDispatchMode):
+    """`made`: the output of the last operation of ours; None if there was none."""
+
+    made: Any = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func in _PRODUCTS or func in _ATTENTION:
+            self.made = _detached(made)
+        return made
+
+
+class _Replayed(TorchDispatchMode):
+    """Operations of ours give what is kept instead of computing it."""
+
+    def __init__(self, made: Any) -> None:
+        super().__init__()
+        self._made = made
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _ATTENTION:
+            return _detached(self._made)
+        if func in _PRODUCTS and (args[-2].shape[0], args[-1].shape[1]) == self._made.shape:
+            # In place: the tensor is the product before, which was given the sum already
+            return args[0] if func is _ATEN.addmm_.default else self._made.detach()
+        return func(*args, **(kwargs or {}))
+
+
+def _linear(linear: Any, x: torch.Tensor) -> torch.Tensor:
+    return kept(partial(type(linear).forward, linear, x))
+
+
+def _base(linear: Any, x: torch.Tensor) -> torch.Tensor:
+    """Of a LoRA layer, which PEFT asks first and the adapter then."""
+    return kept(partial(type(linear).forward, linear, x), may_be_last=False)
+
+
+def _contexts() -> tuple[_Pass, _Pass]:
+    """`context_fn` of `torch.utils.checkpoint.checkpoint`, called once for each layer of each forward pass."""
+    outputs = Outputs()
+    return _Pass(outputs, again=False), _Pass(outputs, again=True)
+
+
+def _set_gradient_checkpointing(model: Any, *args: Any, gradient_checkpointing_func: Any = None, **kwargs: Any) -> None:
+    """In place of transformers' method, through which all ways to turn checkpointing on lead."""
+    if gradient_checkpointing_func is not None:
+        kwargs["gradient_checkpointing_func"] = partial(gradient_checkpointing_func, context_fn=_contexts)
+    type(model)._set_gradient_checkpointing(model, *args, **kwargs)

@@ -90,6 +90,7 @@ FAST_CELLS = (
     Cell("full fp32, resident, checkpointed", CHECKPOINTED, RESIDENT),
     Cell("LoRA fp32, shared", {**KEPT, **LORA}, {}),
     Cell("LoRA bf16, shared", {**KEPT, **LORA, **BF16}, {}),
+    Cell("LoRA bf16, shared, checkpointed", {**CHECKPOINTED, **LORA, **BF16}, {}),
     Cell("4-bit LoRA, shared, checkpointed", {**CHECKPOINTED, **NF4}, {}),
 )
 

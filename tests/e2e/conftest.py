@@ -166,7 +166,8 @@ def manifest(name: str, **changes: Any) -> dict[str, Any]:
         },
         "dpo": {"beta": 0.1, "maxLength": 128},
         "gpusPerNode": 0,
-        "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "3Gi"}},
+        # one CPU, so one thread: two that wait for each other beside other work take many times as long
+        "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "3Gi"}},
         "output": {"volume": {"persistentVolumeClaim": {"claimName": "output"}}},
         "cache": {"volume": {"persistentVolumeClaim": {"claimName": "models"}}},
         "terminationGracePeriodSeconds": 60,

@@ -14,7 +14,7 @@ from alignment_trainer.fast.selective import keep_outputs
 from alignment_trainer.memory import check, device
 from alignment_trainer.memory.estimate import estimate
 from alignment_trainer.memory.settings import workload_of
-from tests.fast_runs import OFF, ON, assert_same, build, one_batch, only, pairs, wake_adapters
+from tests.fast_runs import OFF, ON, architecture, assert_same, build, one_batch, only, pairs, wake_adapters
 from tests.trainer_runs import LORA, Bench
 
 NAME = "selectiveCheckpointing"
@@ -25,6 +25,8 @@ TUNINGS = {
     "dora": {**LORA, "use_dora": True},
     "dropout": {**LORA, "lora_dropout": 0.3, "disable_dropout": False},
     "4bit": {**LORA, "load_in_4bit": True},
+    "adapter-of-another-dtype": {**LORA, "dtype": "bfloat16", "bf16": False},
+    "biased": {**LORA, "model_name_or_path": "qwen2"},
     "some-layers": {**LORA, "lora_target_modules": ["q_proj", "down_proj"]},
 }
 
@@ -36,9 +38,14 @@ def data(bench: Bench) -> str:
 
 @pytest.mark.parametrize("beside", [OFF, ON], ids=["alone", "with-all-others"])
 @pytest.mark.parametrize("tuning", TUNINGS)
-def test_it_changes_no_number(bench: Bench, data: str, tuning: str, beside: dict[str, bool]) -> None:
+def test_it_changes_no_number(
+    bench: Bench, data: str, tuning: str, beside: dict[str, bool], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Against the same run with the whole layer computed again: the draws of dropout, too, are the same."""
-    recipe = bench.recipe(dataset_name=data, max_length=64, gradient_checkpointing=True, **TUNINGS[tuning])
+    fields = dict(TUNINGS[tuning])
+    if name := fields.get("model_name_or_path"):
+        fields["model_name_or_path"] = str(architecture(tmp_path_factory.mktemp(name), name))
+    recipe = bench.recipe(dataset_name=data, max_length=64, gradient_checkpointing=True, **fields)
     whole, selective = (build(bench, recipe, {**beside, NAME: on}) for on in (False, True))
     assert_same(one_batch(selective), one_batch(whole))
     assert selective.optimizations[NAME].startswith("on")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .selective import kept
+from .selective import kept_product
 
 
 def fuse_sums(model: Any) -> int:
@@ -43,8 +43,8 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
         down(layer.lora_dropout[active[0]](layer._cast_input_dtype(x, down.weight.dtype))) * layer.scaling[active[0]]
     )
     if _adds_in_place(layer.base_layer, x, small):
-        return kept(lambda: _add_base(up(small), x, layer.base_layer.weight))
-    return kept(lambda: _add_adapter(layer.base_layer(x), small, up.weight))
+        return kept_product(lambda: _add_base(up(small), x, layer.base_layer.weight))
+    return _add_adapter(layer.base_layer(x), small, up.weight)
 
 
 def _adds_in_place(base: Any, x: torch.Tensor, small: torch.Tensor) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from .selective import kept
+from .selective import kept_attention
 
 PACKED = "packed_rows"  # the name under which transformers knows the function below
 PACKABLE = ("sdpa", "flex_attention")
@@ -94,7 +94,7 @@ def _causal(query: Any, key: Any, value: Any, dropout: float, scaling: float | N
 
 
 def _attention(*args: Any, **kwargs: Any) -> torch.Tensor:
-    return kept(partial(scaled_dot_product_attention, *args, **kwargs), may_be_last=False)
+    return kept_attention(partial(scaled_dot_product_attention, *args, **kwargs))
 
 
 def block_mask(lengths: torch.Tensor, device: torch.device) -> Any:

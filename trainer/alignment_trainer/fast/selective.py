@@ -23,6 +23,8 @@ from torch.utils._pytree import tree_map_only
 _ATEN = torch.ops.aten
 _PRODUCTS = {_ATEN.mm.default, _ATEN.addmm.default, _ATEN.addmm_.default}
 _ATTENTION = {_ATEN._scaled_dot_product_flash_attention_for_cpu.default}
+Compute = Callable[[], torch.Tensor]
+Record = Callable[[Compute], tuple[torch.Tensor, Any]]  # the result, and what is to be kept of it (None: nothing)
 _detached = partial(tree_map_only, torch.Tensor, torch.Tensor.detach)
 
 
@@ -41,15 +43,35 @@ def keep_outputs(model: Any) -> int:
     return len(linears)
 
 
-def kept(compute: Callable[[], torch.Tensor], *, may_be_last: bool = True) -> torch.Tensor:
-    """compute(), a matrix product or attention; or what it gave in the first pass of a checkpointed layer.
+def kept_product(compute: Compute, *, may_be_last: bool = True) -> torch.Tensor:
+    """compute(), one matrix product [..., outputs]; or what it gave in the first pass of a checkpointed layer.
 
     may_be_last: if nothing of the layer follows that the backward pass needs, recomputing stops before it.
     """
+    return _kept(compute, _product, may_be_last)
+
+
+def kept_attention(compute: Compute) -> torch.Tensor:
+    """As `kept_product` for one scaled_dot_product_attention."""
+    return _kept(compute, _attention, may_be_last=False)
+
+
+def _kept(compute: Compute, record: Record, may_be_last: bool) -> torch.Tensor:
     outputs = Outputs.current
     if outputs is None or not torch.is_grad_enabled():
         return compute()
-    return outputs.of(compute, may_be_last)
+    return outputs.again(compute) if outputs.is_second_pass else outputs.first(compute, record, may_be_last)
+
+
+def _product(compute: Compute) -> tuple[torch.Tensor, torch.Tensor]:
+    result = compute()
+    return result, result.detach().flatten(0, -2)
+
+
+def _attention(compute: Compute) -> tuple[torch.Tensor, Any]:
+    with _Recorded() as recorded:
+        result = compute()
+    return result, recorded.made
 
 
 class _Kept(NamedTuple):
@@ -69,25 +91,17 @@ class Outputs:
     def __init__(self) -> None:
         self._kept: list[_Kept | None] = []
         self._next: int | None = None  # in the second pass, the index of the next one
-        self._busy = False  # computing one: the products in it are parts of it
 
-    def of(self, compute: Callable[[], torch.Tensor], may_be_last: bool) -> torch.Tensor:
-        if self._busy:
-            return compute()
-        self._busy = True
-        try:
-            return self._first(compute, may_be_last) if self._next is None else self._again(compute)
-        finally:
-            self._busy = False
+    @property
+    def is_second_pass(self) -> bool:
+        return self._next is not None
 
-    def _first(self, compute: Callable[[], torch.Tensor], may_be_last: bool) -> torch.Tensor:
-        with _Recorded() as recorded:
-            result = compute()
-        found = _Kept(recorded.made, result.detach(), result._version, may_be_last)
-        self._kept.append(None if found.made is None else found)
+    def first(self, compute: Compute, record: Record, may_be_last: bool) -> torch.Tensor:
+        result, made = record(compute)
+        self._kept.append(None if made is None else _Kept(made, result.detach(), result._version, may_be_last))
         return result
 
-    def _again(self, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def again(self, compute: Compute) -> torch.Tensor:
         assert self._next is not None
         index, self._next = self._next, self._next + 1
         if index >= len(self._kept) or (found := self._kept[index]) is None:
@@ -124,13 +138,13 @@ class _Pass:
 
 
 class _Recorded(TorchDispatchMode):
-    """`made`: the output of the last operation of ours; None if there was none."""
+    """`made`: what the attention kernel gave, its log-sum-exps too; None if another was taken."""
 
     made: Any = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        if func in _PRODUCTS or func in _ATTENTION:
+        if func in _ATTENTION:
             self.made = _detached(made)
         return made
 
@@ -152,12 +166,12 @@ class _Replayed(TorchDispatchMode):
 
 
 def _linear(linear: Any, x: torch.Tensor) -> torch.Tensor:
-    return kept(partial(type(linear).forward, linear, x))
+    return kept_product(partial(type(linear).forward, linear, x))
 
 
 def _base(linear: Any, x: torch.Tensor) -> torch.Tensor:
     """Of a LoRA layer, which PEFT asks first and the adapter then."""
-    return kept(partial(type(linear).forward, linear, x), may_be_last=False)
+    return kept_product(partial(type(linear).forward, linear, x), may_be_last=False)
 
 
 def _contexts() -> tuple[_Pass, _Pass]:

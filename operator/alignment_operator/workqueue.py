@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-URGENT_IN_A_ROW = 16  # then one of the others
+URGENT_IN_A_ROW = 4  # then one of the others
 
 
 class ShutDown(Exception):

@@ -51,6 +51,15 @@ def test_it_changes_no_number(
     assert selective.optimizations[NAME].startswith("on")
 
 
+@pytest.mark.parametrize("name", ["gradient_checkpointing", "activation_checkpointing"])
+def test_a_recipe_that_says_how_to_checkpoint_is_heeded(bench: Bench, data: str, name: str) -> None:
+    """Reentrant checkpointing knows no contexts: torch would refuse ours."""
+    how = {name: True, f"{name}_kwargs": {"use_reentrant": True}}
+    trainer = build(bench, bench.recipe(dataset_name=data, max_length=64, max_steps=1, **how), ON)
+    trainer.train()
+    assert trainer.optimizations[NAME] == "off: gradient_checkpointing_kwargs say how to checkpoint"
+
+
 class Computed(TorchDispatchMode):
     """Counts products with matrices that are larger than an adapter's, and attention."""
 

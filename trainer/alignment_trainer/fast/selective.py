@@ -28,8 +28,8 @@ Record = Callable[[Compute], tuple[torch.Tensor, Any]]  # the result, and what i
 _detached = partial(tree_map_only, torch.Tensor, torch.Tensor.detach)
 
 
-def keep_outputs(model: Any) -> int:
-    """Let the checkpointed layers of `model` keep so much; returns how many linear layers it has for that."""
+def keep_outputs(model: Any) -> None:
+    """Let the checkpointed layers of `model`, a causal LM with or without LoRA layers, keep so much."""
     from peft.tuners.lora import LoraLayer
 
     adapters = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
@@ -40,7 +40,6 @@ def keep_outputs(model: Any) -> int:
     for linear in linears:
         linear.forward = types.MethodType(_base if linear in bases else _linear, linear)
     model._set_gradient_checkpointing = types.MethodType(_set_gradient_checkpointing, model)
-    return len(linears)
 
 
 def kept_product(compute: Compute, *, may_be_last: bool = True) -> torch.Tensor:

@@ -28,6 +28,8 @@ PYTHON_BYTES = 560 * 2**20  # resident set of a process that has imported torch,
 def check_memory(config: Config, train_dataset: Any) -> None:
     """Refuse a run that cannot fit. Silent where `memoryCheck` is off or the estimate cannot be made.
 
+    What the run would fit without is put into `config.withheld`, for the trainer to leave out.
+
     train_dataset: its longest row counts where that is shorter than `maxLength`.
 
     Raises GpuOutOfMemory (exit 80), or on the CPU, where the same recipe fails again on the same machine, UserError.

@@ -26,6 +26,7 @@ MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 PAGE = 500  # objects of one LIST page: bounds the memory that one answer takes
 TIMEOUT = 30.0  # seconds for one call
+PROGRESS_TIMEOUT = 5.0  # the progress of all other jobs waits for it
 WATCH_SECONDS = 600  # a watch is renewed after so long
 WATCH_SILENCE = 150.0  # a bookmark comes each minute: a watch that is silent for longer is dead
 
@@ -165,7 +166,7 @@ class Cluster:
         """Server-side apply of status.progress and status.metrics, with the field owner of the progress endpoint."""
         path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"], "status")
         query = {"fieldManager": PROGRESS_FIELD_MANAGER, "force": "true"}
-        return await self.call(Request("PATCH", path, query, manifest, APPLY_PATCH))
+        return await self.call(Request("PATCH", path, query, manifest, APPLY_PATCH, PROGRESS_TIMEOUT))
 
     async def replace(self, resource: Resource, manifest: Object) -> Object:
         """PUT; the manifest's resourceVersion makes a lost race a conflict."""

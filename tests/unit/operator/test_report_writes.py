@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from alignment_operator.cluster import ApiError
 from alignment_operator.metrics import Metrics
-from alignment_operator.progress import AT_A_TIME, Reports
+from alignment_operator.progress import BETWEEN_SECONDS, FLUSHED_AT_ONCE, Reports
 from alignment_operator.reports import Report
 from alignment_operator.resources import ALIGNMENT_JOBS, Resource
 from alignment_operator.settings import ProgressSettings
@@ -63,6 +64,12 @@ def has_job(store: Store, name: str) -> None:
     obj = alignment_job(status={"run": 1, "jobName": f"{name}-r1"}).to_object()
     obj["metadata"] |= {"name": name, "uid": name, "resourceVersion": "1"}
     store.put(ALIGNMENT_JOBS, obj)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(BETWEEN_SECONDS)
 
 
 def waiting() -> tuple[Reports, SlowCluster]:
@@ -163,31 +170,34 @@ class DeafCluster(SlowCluster):
 async def test_at_the_end_each_report_is_tried_and_none_forever() -> None:
     reports, cluster = waiting()
     reports._cluster = DeafCluster(cluster.store)  # type: ignore[assignment]
-    names = [f"job-{number}" for number in range(2 * AT_A_TIME + 1)]
+    names = [f"job-{number}" for number in range(2 * FLUSHED_AT_ONCE + 1)]
     for name in names:
         has_job(cluster.store, name)
         reports._accept(Key(NAMESPACE, name), 1, report(1), NOW)
     await reports._flush()
     tried = [meta["name"] for meta in reports._cluster.written]  # type: ignore[attr-defined]
     assert set(tried) == set(names)
-    assert len(tried) < len(names) + AT_A_TIME
+    assert len(tried) < len(names) + FLUSHED_AT_ONCE
 
 
-async def test_few_are_written_at_a_time_and_of_what_waits_the_newest() -> None:
-    """A thousand at once would keep the Lease's renewal waiting behind them until it is lost."""
+async def test_one_is_written_after_the_other_and_of_what_waits_the_newest() -> None:
+    """What comes in beside several writes waits for all of them, the Lease's renewal and the trainers' reports too."""
     reports, cluster = waiting()
-    keys = [Key(NAMESPACE, f"job-{number}") for number in range(2 * AT_A_TIME)]
+    _, second, third = keys = [Key(NAMESPACE, f"job-{number}") for number in range(3)]
     for number, key in enumerate(keys):
         has_job(cluster.store, key.name)
-        reports._accept(key, 1, report(1), NOW - timedelta(seconds=number))
-    writing = asyncio.create_task(reports._write_due(NOW))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert len(cluster.written) == AT_A_TIME
-    assert set(reports._pending) == set(keys[:AT_A_TIME]), "those that wait have come last"
-    for key in keys[:AT_A_TIME]:
-        reports._accept(key, 1, report(2), NOW)
+        reports._accept(key, 1, report(1), NOW + timedelta(seconds=number))
+    loop = asyncio.create_task(reports.write_forever())
+    await until(lambda: len(cluster.written) == 1)
+    await asyncio.sleep(2 * BETWEEN_SECONDS)
+    assert len(cluster.written) == 1
+    assert set(reports._pending) == {second, third}, "the first has been due for longest"
+    reports._accept(third, 1, report(2), NOW + timedelta(seconds=4))
     cluster.go_on.set()
-    await writing
-    await reports._write_due(NOW)
-    assert [progress["step"] for progress in cluster.written] == [1] * AT_A_TIME + [2] * AT_A_TIME
+    await until(lambda: len(cluster.written) == 3)
+    loop.cancel()
+    assert [(progress["step"], progress["lastReportTime"]) for progress in cluster.written] == [
+        (1, at(0)),
+        (1, at(1)),
+        (2, at(4)),
+    ]

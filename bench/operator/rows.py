@@ -45,10 +45,10 @@ def resident(stage: Stage, side: Side, size: int) -> Figures:
     with stage.namespace(side) as namespace:
         figures = _burst(stage, side, size, namespace)
         time.sleep(SETTLE_SECONDS)
-        figures["rss_mib"] = _rss(side)
         start = stage.now()
         time.sleep(IDLE_SECONDS)
         figures["idle_writes"] = len(calls.writes(stage.heard(side, start)))
+        figures["rss_mib"] = _rss(side)
         return figures | _restart(stage, side, size)
 
 

@@ -24,7 +24,7 @@ FIELD_MANAGER = "alignment-operator"
 PROGRESS_FIELD_MANAGER = "alignment-operator-progress"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
-PAGE = 500  # objects of one LIST page: bounds the memory that one answer takes
+PAGE = 100  # objects of one LIST page: bounds the memory that one answer takes (with 500 a start took 30 MiB more)
 TIMEOUT = 30.0  # seconds for one call
 PROGRESS_TIMEOUT = 5.0  # the progress of all other jobs waits for it
 WATCH_SECONDS = 600  # a watch is renewed after so long
@@ -88,6 +88,7 @@ async def connect(kubeconfig: str | None = None) -> Cluster:
         await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
     else:
         config.load_incluster_config(client_configuration=configuration)
+    configuration.connection_pool_maxsize = 0  # the workers bound it, and the Lease must not wait for one of theirs
     # Unless there is a proxy to be found in it, the environment is not looked through at each request, in a thread.
     configuration.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies_environment())}
     return Cluster(client.ApiClient(configuration))

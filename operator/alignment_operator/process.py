@@ -18,7 +18,7 @@ from typing import Any
 import kopf
 from aiohttp import web
 
-from . import handlers, probes
+from . import handlers, memory, probes
 from .certificates import Certificates
 from .cluster import Cluster, connect
 from .kueue import Workloads
@@ -104,6 +104,7 @@ class Process:
             ("resync", self._resync_forever()),
             ("children", self._watches.follow()),
             ("workloads", self._workloads.follow()),
+            ("memory", memory.give_back_forever()),
             ("leader", self._lead()),
             ("watches", self._watch()),
         )

@@ -209,7 +209,7 @@ class Settings:
     watch_namespaces: tuple[str, ...] = ()
     """Empty: the whole cluster."""
 
-    workers: int = 16
+    workers: int = 48
     """Reconciles at a time; each has two writes under way at most, where a run begins."""
 
     resync_seconds: float = 600.0

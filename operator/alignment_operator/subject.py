@@ -15,7 +15,7 @@ from .views import Observed
 
 Object = dict[str, Any]
 
-MODELS = 128  # AlignmentJobs that are kept as models, 29 KB each: to read one again takes 40 us
+MODELS = 64  # AlignmentJobs that are kept as models, 29 KB each: to read one again takes 40 us
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Children:
         if not placed:
             await self._surround(job, built, decision.run, fresh)
         try:
-            return await self._ensure(job, jobs.job(job, built, decision.run, self._settings, upstream))
+            return await self._ensure(job, self._job(job, built, decision, upstream))
         except ApiError as error:
             if error.refused:
                 raise refusal(error) from error
@@ -76,7 +76,7 @@ class Children:
     async def refusal(self, job: AlignmentJob, decision: Decision, upstream: UpstreamView | None) -> SpecProblem | None:
         """What the API server would say to the Job of a run that has not begun: a dry run. Raises ApiError."""
         built = decision.recipe or recipe.build(job, decision.run, self._settings, upstream)
-        manifest = jobs.job(job, built, decision.run, self._settings, upstream)
+        manifest = self._job(job, built, decision, upstream)
         try:
             await self._cluster.create(of(manifest), manifest, dry_run=True)
         except ApiError as error:
@@ -85,6 +85,11 @@ class Children:
             if not error.already_exists:
                 raise
         return None
+
+    def _job(
+        self, job: AlignmentJob, built: recipe.Recipe, decision: Decision, upstream: UpstreamView | None
+    ) -> Object:
+        return decision.child or jobs.job(job, built, decision.run, self._settings, upstream)
 
     def _before_job(self, job: AlignmentJob, built: recipe.Recipe, run: int) -> list[Object]:
         """The ConfigMap, the Service of several nodes, the NetworkPolicy: the pods that it holds come after it."""

@@ -38,6 +38,7 @@ class Decision:
     problem       what makes this spec impossible; no Job is made
     output_path   of the run that starts now; None: unchanged
     recipe        of the run that starts for the first time; None when it started before (its ConfigMap has it)
+    child         the Job of that run
     look_again    seconds until time alone changes this decision; None: never
     """
 
@@ -55,6 +56,7 @@ class Decision:
     problem: SpecProblem | None = None
     output_path: str | None = None
     recipe: Recipe | None = None
+    child: dict[str, Any] | None = None
     look_again: float | None = None
 
 
@@ -92,7 +94,7 @@ def _begin(
         hopeless = upstream.failed or not upstream.exists
         return replace(pending, waiting=Reason.WAITING_FOR_JOB, message=_waits_for(upstream), waits_in_vain=hopeless)
     try:
-        built = _built(job, run, settings, observed.upstream)
+        built, child = _built(job, run, settings, observed.upstream)
     except SpecProblem as problem:
         return replace(pending, problem=problem)
     if refused:
@@ -102,7 +104,8 @@ def _begin(
         return replace(pending, waiting=Reason.SUSPENDED_BY_USER, message=message)
     if blocked := _blocked(observed.pods):
         return replace(pending, waiting=Reason.WAITING_FOR_PODS, message=blocked, look_again=POD_CHECK_SECONDS)
-    return Decision(run, job.spec.rerun, new_run=True, start=True, output_path=built.output_path, recipe=built)
+    path = built.output_path
+    return Decision(run, job.spec.rerun, new_run=True, start=True, output_path=path, recipe=built, child=child)
 
 
 def _awaited(job: AlignmentJob, upstream: UpstreamView | None) -> UpstreamView | None:
@@ -121,17 +124,19 @@ def _waits_for(upstream: UpstreamView) -> str:
     return f"{waits} is not complete yet."
 
 
-def _built(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None) -> Recipe:
-    """The recipe of a run that can be made, children and all. Raises SpecProblem."""
+def _built(
+    job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None
+) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and the Job of a run that can be made, children and all. Raises SpecProblem."""
     if job.spec.model.from_job == job.metadata.name:
         text = "A job cannot start from its own output: name another AlignmentJob."
         raise SpecProblem("spec.model.fromJob", text)
     if forbidden := allowlists.problem(job.spec, settings):
         raise forbidden
     built = build(job, run, settings, upstream)
-    jobs.job(job, built, run, settings, upstream)
+    child = jobs.job(job, built, run, settings, upstream)
     networkpolicy.network_policy(job, run, settings)
-    return built
+    return built, child
 
 
 def _restart(job: AlignmentJob, observed: Observed) -> Decision:

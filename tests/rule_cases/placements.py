@@ -99,11 +99,14 @@ PLACEMENT_CASES = [
         )
         for kind in ("requests", "limits")
     ),
-    Case(
-        "gpu-in-limits",
-        {"gpuResource": "amd.com/gpu", "resources": {"limits": {"amd.com/gpu": 1}}},
-        {"gpuResource": "amd.com/gpu"},
-        kubernetes="gpus_are_counted_twice",
+    *(
+        Case(
+            f"gpu-resource-in-{kind}",
+            {"gpuResource": "amd.com/gpu", "resources": {kind: {"amd.com/gpu": 1}}},
+            {"gpuResource": "amd.com/gpu", "resources": {kind: {"cpu": "2"}}},
+            kubernetes="gpus_are_counted_twice",
+        )
+        for kind in ("requests", "limits")
     ),
     *(
         Case(

@@ -11,7 +11,7 @@ from alignment_operator.api.constants import (
     RESERVED_VOLUME_PREFIX,
 )
 from alignment_operator.api.podtemplate import RESERVED_CONTAINER_FIELDS, RESERVED_POD_FIELDS
-from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, each, has, on, when
+from alignment_operator.api.rules.rule import FORBIDDEN, REQUIRED, TRAINS_ADAPTER, Rule, has, on, when
 
 __all__ = ["PLACEMENT_RULES"]
 
@@ -33,10 +33,9 @@ def _volume(where: str, refused: dict[str, str]) -> list[Rule]:
         )
         for kind, why in refused.items()
     ]
-    kinds = " + ".join(f"(has(self.{where}.{kind}) ? 1 : 0)" for kind in (*LASTING, *PASSING, *READ_ONLY))
     count = Rule(
         f"{where.replace('.', '-')}-one",
-        when(has(where), f"{kinds} == 1"),
+        when(has(where), f"size(dyn(self.{where})) == 1"),  # its fields are kinds, and counting reads none of them
         f"set exactly one kind of volume: {', '.join(LASTING)}",
         where,
         "the API server refuses the pod",
@@ -78,6 +77,20 @@ OUTPUT_RULES = [
     ),
 ]
 
+
+def _no_gpu(kind: str) -> tuple[Rule, Rule]:
+    """The name that is known reads nothing beside the map itself; few jobs give another."""
+    path = f"resources.{kind}"
+    cure = "GPUs are counted by gpusPerNode (and named by gpuResource): remove them here"
+    why = "two numbers of GPUs, one of which is ignored"
+    known = when(has(path), f"!('nvidia.com/gpu' in self.{path})")
+    named = when(f"has(self.gpuResource) && {has(path)}", f"!(self.gpuResource in self.{path})")
+    return (
+        Rule(f"gpu-in-{kind}", known, cure, path, why, FORBIDDEN),
+        Rule(f"gpu-resource-in-{kind}", named, cure, path, why, FORBIDDEN),
+    )
+
+
 PROCESS_RULES = [
     Rule(
         "processes-per-gpu",
@@ -86,21 +99,7 @@ PROCESS_RULES = [
         "processesPerNode",
         "ValueError: DPOTrainer does not support `nn.DataParallel`; with more processes, NCCL refuses a duplicate GPU",
     ),
-    *(
-        Rule(
-            f"gpu-in-{kind}",
-            each(
-                f"resources.{kind}",
-                "named",
-                "!('nvidia.com/gpu' in named) && !(has(self.gpuResource) && self.gpuResource in named)",
-            ),
-            "GPUs are counted by gpusPerNode (and named by gpuResource): remove them here",
-            f"resources.{kind}",
-            "two numbers of GPUs, one of which is ignored",
-            FORBIDDEN,
-        )
-        for kind in ("requests", "limits")
-    ),
+    *(rule for kind in ("requests", "limits") for rule in _no_gpu(kind)),
 ]
 
 _CONTAINERS = has("podTemplate.spec.containers")

@@ -78,16 +78,18 @@ OUTPUT_RULES = [
 ]
 
 
+_COUNTED = "GPUs are counted by gpusPerNode (and named by gpuResource): remove {} here"
+
+
 def _no_gpu(kind: str) -> tuple[Rule, Rule]:
     """The name that is known reads nothing beside the map itself; few jobs give another."""
     path = f"resources.{kind}"
-    cure = "GPUs are counted by gpusPerNode (and named by gpuResource): remove them here"
     why = "two numbers of GPUs, one of which is ignored"
     known = when(has(path), f"!('nvidia.com/gpu' in self.{path})")
     named = when(f"has(self.gpuResource) && {has(path)}", f"!(self.gpuResource in self.{path})")
     return (
-        Rule(f"gpu-in-{kind}", known, cure, path, why, FORBIDDEN),
-        Rule(f"gpu-resource-in-{kind}", named, cure, path, why, FORBIDDEN),
+        Rule(f"gpu-in-{kind}", known, _COUNTED.format("nvidia.com/gpu"), path, why, FORBIDDEN),
+        Rule(f"gpu-resource-in-{kind}", named, _COUNTED.format("what gpuResource names"), path, why, FORBIDDEN),
     )
 
 

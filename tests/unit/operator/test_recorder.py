@@ -66,17 +66,32 @@ async def test_nobody_waits_for_an_event_and_they_come_one_by_one_in_their_order
     assert server.most == 1
 
 
-async def test_what_would_fill_the_memory_waits() -> None:
+async def test_of_what_would_fill_the_memory_the_oldest_is_lost_and_nobody_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An API server that takes no events must not keep jobs from starting."""
     server = Server()
     async with recording(server, limit=2) as recorder:
-        await recorder.note(JOB, happened("A", "B"))
-        more = asyncio.create_task(recorder.note(JOB, happened("C")))
-        await asyncio.sleep(0.05)
-        assert not more.done()
+        await recorder.note(JOB, happened("A"))
+        await asyncio.sleep(0.01)  # A is being posted
+        for reason in "BCDE":
+            await asyncio.wait_for(recorder.note(JOB, happened(reason)), 1)
         server.open.set()
-        await asyncio.wait_for(more, 5)
         await recorder.drained()
-    assert server.taken == ["A", "B", "C"]
+    assert server.taken == ["A", "D", "E"]
+    assert [record.lost for record in caplog.records if record.message == "events lost"] == [2]  # type: ignore[attr-defined]
+
+
+async def test_the_more_wait_the_more_are_posted_at_a_time() -> None:
+    server = Server()
+    async with recording(server, one_more=10) as recorder:
+        await recorder.note(JOB, happened(*(f"Reason{number}" for number in range(25))))
+        await asyncio.sleep(0.01)
+        assert server.at_a_time == 3
+        server.open.set()
+        await recorder.drained()
+    assert server.most == 3
+    assert set(server.taken) == {f"Reason{number}" for number in range(25)}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from . import events
@@ -14,7 +13,9 @@ from .cluster import Cluster
 from .status import Event
 
 log = logging.getLogger(__name__)
-LIMIT = 5000  # manifests of 1 KB that may wait; then the oldest are lost, as client-go's are: status says the same
+LIMIT = (
+    20_000  # half a kilobyte each, that may wait; then the oldest are lost, as client-go's are: status says the same
+)
 ONE_MORE = 1000  # for so many that wait one more is posted at a time: one alone would never be done with them
 
 
@@ -23,17 +24,17 @@ class Recorder:
 
     def __init__(self, cluster: Cluster, limit: int = LIMIT, one_more: int = ONE_MORE) -> None:
         self._cluster, self._limit, self._one_more = cluster, limit, one_more
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[events.Noted] = deque()
         self._posting = self._lost = 0
         self._changed = asyncio.Condition()
 
     async def note(self, about: dict[str, Any], happened: Iterable[Event]) -> None:
         """Have these events of an object posted, with the present time. Waits for nothing that takes time."""
-        manifests = [events.manifest(about, event, datetime.now(UTC)) for event in happened]
-        if not manifests:
+        noted = [events.noted(about, event) for event in happened]
+        if not noted:
             return
         async with self._changed:
-            self._waiting.extend(manifests)
+            self._waiting.extend(noted)
             while len(self._waiting) > self._limit:
                 self._waiting.popleft()
                 self._lost += 1

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import aiohttp
@@ -111,9 +112,10 @@ class Children:
         config = await self._cluster.get(CONFIG_MAPS, job.metadata.namespace, name)
         if config is None or not _is_ours(config, job):
             return recipe.build(job, run, self._settings, upstream)
-        texts = config["data"]["recipe.yaml"], config["data"]["run.yaml"]
-        what, how = (yaml.safe_load(text) for text in texts)
-        return recipe.Recipe(what, how, "", how["outputPath"], *texts)
+        text = config["data"]["recipe.yaml"]
+        what, how = yaml.safe_load(text), yaml.safe_load(config["data"]["run.yaml"])
+        head = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+        return recipe.Recipe(what, how, "", how["outputPath"], head)
 
     async def _config_map(self, job: AlignmentJob, manifest: Object, *, replace: bool) -> None:
         """It is immutable: one that was left by another start of this run is made anew."""

@@ -51,14 +51,26 @@ NOT_HASHED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Both files of a run, as data and as text. `digest`: 12 hex digits over both less paths."""
+    """Both files of a run. `digest`: 12 hex digits over both less paths; `head`: the comment above recipe.yaml.
+
+    They are put into words when they are asked for: by then the status that says that the run begins is on its way.
+    """
 
     recipe: dict[str, Any]
     run: dict[str, Any]
     digest: str
     output_path: str
-    recipe_yaml: str
-    run_yaml: str
+    head: str = ""
+
+    @property
+    def recipe_yaml(self) -> str:
+        """The text of recipe.yaml."""
+        return self.head + _yaml(self.recipe)
+
+    @property
+    def run_yaml(self) -> str:
+        """The text of run.yaml."""
+        return _yaml(self.run)
 
 
 def build(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamView | None = None) -> Recipe:
@@ -73,7 +85,7 @@ def build(job: AlignmentJob, run: int, settings: Settings, upstream: UpstreamVie
     digest = _digest(recipe, runfile)
     path = _output_path(job, run, digest)
     recipe["output_dir"] = runfile["outputPath"] = path
-    return Recipe(recipe, runfile, digest, path, _recipe_yaml(job.spec, method, recipe), _yaml(runfile))
+    return Recipe(recipe, runfile, digest, path, _head(job.spec, method))
 
 
 def method_of(spec: Spec) -> Method:
@@ -225,13 +237,13 @@ def _output_path(job: AlignmentJob, run: int, digest: str) -> str:
     return str(PurePosixPath(OUTPUT_MOUNT) / sub_path / job.metadata.namespace / job.metadata.name / f"{digest}-r{run}")
 
 
-def _recipe_yaml(spec: Spec, method: Method, recipe: Mapping[str, Any]) -> str:
+def _head(spec: Spec, method: Method) -> str:
     text = ""
     if method in WITH_SCRIPT:
         text += f"# Pure TRL: trl {method.value} --config recipe.yaml\n"
     if spec.reference_model and spec.reference_model.model:
         text += "# The reference model of the spec is in run.yaml; stock TRL would use the policy's own.\n"
-    return text + _yaml(recipe)
+    return text
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

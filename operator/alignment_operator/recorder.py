@@ -13,9 +13,7 @@ from .cluster import Cluster
 from .status import Event
 
 log = logging.getLogger(__name__)
-LIMIT = (
-    20_000  # half a kilobyte each, that may wait; then the oldest are lost, as client-go's are: status says the same
-)
+LIMIT = 20_000  # may wait, half a kilobyte each; then the oldest are lost, as client-go's are: status says the same
 ONE_MORE = 1000  # for so many that wait one more is posted at a time: one alone would never be done with them
 
 

@@ -33,9 +33,9 @@ FAILED = Verdict("Degraded", "Failed", "Current", "Failed")
 REFUSED = Verdict("Degraded", "Failed", "Failed", "Failed")
 
 TABLE = {
-    BEFORE: "not-looked-at spec-changed-and-not-looked-at run-begins-in-a-queue rerun-waits-for-pods",
-    MOVING: "run-begins rerun-begins "
-    "job-without-pods-yet pod-is-starting one-of-two-runs unschedulable unschedulable-for-a-moment "
+    BEFORE: "not-looked-at spec-changed-and-not-looked-at run-begins-in-a-queue rerun-waits-for-pods "
+    "run-begins rerun-begins",
+    MOVING: "job-without-pods-yet pod-is-starting one-of-two-runs unschedulable unschedulable-for-a-moment "
     "image-cannot-be-pulled secret-is-missing quota node-is-silent pod-that-cannot-be-removed pod-is-being-stopped "
     "between-attempts admitted-and-not-started succeeded-before-its-phase-says-so failed-before-its-phase-says-so "
     "pod-failed-and-job-not-yet peers-of-the-culprit-still-run last-failure-that-counts job-stops-its-pods "

@@ -132,6 +132,7 @@ async def test_a_queue_in_git_is_applied_waited_for_and_pruned(fleet: Fleet) -> 
         {"queue/b.yaml": None, "queue/c.yaml": manifest("c"), "models/m.yaml": manifest("m", backoffLimit=7)}
     )
     await fleet.world.until(lambda o: o["spec"]["backoffLimit"] == 7, JOBS, "m-r1")  # while Flux waits for m
+    await fleet.running("c")  # else its acceptance is final when 45 s have brought no news of its pods
     await fleet.ready(QUEUE, second)
     waits = await fleet.current("a")
     assert waits["status"]["phase"] == "Queued", "accepted, and waits its turn"

@@ -20,7 +20,7 @@ from alignment_operator.cluster import Cluster, connect
 from alignment_operator.resources import ALIGNMENT_JOBS, JOBS, PODS, Resource
 from tests.integration.apiserver import ApiServer, free_port
 
-SECONDS = 40.0  # the machine may be busy; the operator itself needs a fraction of one
+SECONDS = 60.0  # the machine may be busy; the operator itself needs a fraction of one
 
 
 @dataclass

@@ -43,7 +43,8 @@ async def pod_of(world: World, run: int) -> Object:
             if pod["status"].get("phase") == "Pending":
                 return pod
         await asyncio.sleep(0.05)
-    raise AssertionError(f"no pod of {world.child(run)} in {SECONDS} s")
+    job = await world.cluster.get(ALIGNMENT_JOBS, world.namespace, world.name)
+    raise AssertionError(f"no pod of {world.child(run)} in {SECONDS} s; the job: {job and job.get('status')}")
 
 
 @asynccontextmanager

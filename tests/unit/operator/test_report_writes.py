@@ -196,6 +196,7 @@ async def test_one_is_written_after_the_other_and_of_what_waits_the_newest() -> 
     cluster.go_on.set()
     await until(lambda: len(cluster.written) == 3)
     loop.cancel()
+    await asyncio.wait([loop])
     assert [(progress["step"], progress["lastReportTime"]) for progress in cluster.written] == [
         (1, at(0)),
         (1, at(1)),

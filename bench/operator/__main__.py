@@ -31,7 +31,7 @@ from .stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "docs/contract/termination.example.json"
-DEFAULT_SIZES = {"idle": [rows.SEQUENTIAL], "burst": [1000], "resident": [1000], "progress": [1000]}
+DEFAULT_SIZES = {"idle": [rows.SEQUENTIAL], "burst": [1000], "resident": [1000], "growth": [10000], "progress": [1000]}
 OURS_ALONE = {"progress"}
 
 

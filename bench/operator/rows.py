@@ -15,6 +15,7 @@ from .stage import Meter, Stage
 
 Figures = dict[str, Any]
 THREADS = 20
+WAVE = 1000
 SEQUENTIAL = 20
 SETTLE_SECONDS = 5.0
 IDLE_SECONDS = 60.0
@@ -44,19 +45,33 @@ def resident(stage: Stage, side: Side, size: int) -> Figures:
     """`size` jobs that are there and done: memory, what an idle minute writes, and a restart."""
     with stage.namespace(side) as namespace:
         figures = _burst(stage, side, size, namespace)
-        time.sleep(SETTLE_SECONDS)
-        start = stage.now()
-        time.sleep(IDLE_SECONDS)
-        figures["idle_writes"] = len(calls.writes(stage.heard(side, start)))
-        figures["rss_mib"] = _rss(side)
-        return figures | _restart(stage, side, size)
+        return figures | _idle_minute(stage, side) | _restart(stage, side, size)
 
 
-def _burst(stage: Stage, side: Side, size: int, namespace: str) -> Figures:
+def growth(stage: Stage, side: Side, size: int) -> Figures:
+    """`size` jobs in bursts of 1,000, each when those before are done: what a job costs beside all that are there.
+
+    The other figures are those of the last burst.
+    """
+    with stage.namespace(side) as namespace:
+        bursts = [_burst(stage, side, min(WAVE, size - there), namespace, there) for there in range(0, size, WAVE)]
+        figures = {**bursts[-1], "bursts": bursts}
+        return figures | _idle_minute(stage, side) | _restart(stage, side, size)
+
+
+def _idle_minute(stage: Stage, side: Side) -> Figures:
+    time.sleep(SETTLE_SECONDS)
+    start = stage.now()
+    time.sleep(IDLE_SECONDS)
+    return {"idle_writes": len(calls.writes(stage.heard(side, start))), "rss_mib": _rss(side)}
+
+
+def _burst(stage: Stage, side: Side, size: int, namespace: str, there: int = 0) -> Figures:
+    """`there`: the jobs that the namespace has already."""
     meter = Meter(stage, side)
-    names = [f"job-{number}" for number in range(size)]
+    names = [f"job-{number}" for number in range(there, there + size)]
     client_seconds = create_all(stage.client, *_jobs(side, namespace, names), threads=THREADS)
-    stage.wait_complete(side, namespace, size, 120 + size * SECONDS_A_JOB)
+    stage.wait_complete(side, namespace, there + size, 120 + size * SECONDS_A_JOB)
     controllers, others = meter.controllers(), meter.control_plane()
     every = stage.calls(meter.position)
     own = calls.counted(every, side.users)
@@ -116,5 +131,6 @@ ROWS: dict[str, Callable[[Stage, Side, int], Figures]] = {
     "idle": idle,
     "burst": burst,
     "resident": resident,
+    "growth": growth,
     "progress": progress,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -55,8 +56,19 @@ def tables(entries: Iterable[Entry]) -> str:
     """A table for each row and size, in the order of their first measurement."""
     groups: dict[tuple[str, int], list[Entry]] = {}
     for entry in entries:
-        groups.setdefault((entry.row, entry.size), []).append(entry)
+        groups.setdefault((entry.row, entry.size), []).extend(bursts(entry))
     return "\n\n".join(table(row, size, group) for (row, size), group in groups.items())
+
+
+def bursts(entry: Entry) -> list[Entry]:
+    """One entry for each burst of a row of several, each a column of its own: those jobs and all before them."""
+    figures = entry.figures.get("bursts", [entry.figures])
+    if len(figures) == 1:
+        return [entry]
+    there = [sum(burst["jobs"] for burst in figures[: number + 1]) for number in range(len(figures))]
+    columns = [f"{entry.side}, to {jobs:,}" for jobs in there]
+    figures = [*figures[:-1], entry.figures]  # what came after the bursts was seen with all of them there
+    return [replace(entry, side=side, figures=burst) for side, burst in zip(columns, figures, strict=True)]
 
 
 def table(row: str, size: int, entries: list[Entry]) -> str:

@@ -91,3 +91,11 @@ def test_the_table_has_medians_of_rounds_and_sums_over_controllers():
     assert lines[0] == "| burst, 100 jobs | ours (3 rounds) | theirs (1 rounds) |"
     assert "| jobs/s | 30.0 | 12.2 |" in lines
     assert "| controllers' CPU a job, ms | 20.0 | 21.0 |" in lines
+
+
+def test_each_burst_of_a_growing_number_of_jobs_is_a_column():
+    bursts = [{"jobs": 1000, "calls_per_job": 7.0}, {"jobs": 500, "calls_per_job": 7.5}]
+    lines = table.tables([entry("ours", 1, **bursts[-1], idle_writes=0, bursts=bursts)]).splitlines()
+    assert lines[0] == "| burst, 100 jobs | ours, to 1,000 (1 rounds) | ours, to 1,500 (1 rounds) |"
+    assert "| API calls a job | 7.00 | 7.50 |" in lines
+    assert "| writes in an idle minute | - | 0 |" in lines

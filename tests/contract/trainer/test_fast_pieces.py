@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from alignment_trainer.fast.attention import block_mask, packed_attention, packed_mask
 from alignment_trainer.fast.completion_head import score_tokens, score_with_trl
@@ -153,6 +154,54 @@ def test_packed_attention_is_attention_with_the_dense_mask(scale: int) -> None:
         results.append((out, query.grad, key.grad, value.grad))
     for ours, dense in zip(*results, strict=True):
         torch.testing.assert_close(ours, dense, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 4], ids=["small scores", "large scores"])
+def test_in_bf16_packed_attention_is_as_exact_as_the_kernel(size: int) -> None:
+    """Both against float64; scores of 60 would be off by half, were they rounded to bf16."""
+    lengths = torch.tensor([[150, 180, 120], [0, 170, 0]])
+    module, tokens = SimpleNamespace(num_key_value_groups=2, training=True), int(lengths.sum())
+    inputs = [(part * size).bfloat16() for part in projections(tokens)]
+    upstream = torch.linspace(-1, 1, tokens * 4 * 16).view(1, tokens, 4, 16).bfloat16()
+    expanded = dense_mask(lengths)
+
+    def packed(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor
+        out, _ = packed_attention(module, query, key, value, packed_mask("sdpa", lengths, query.device))
+        return out
+
+    def kernel(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        key, value = (part.repeat_interleave(2, 1) for part in (key, value))
+        return scaled_dot_product_attention(query, key, value, attn_mask=expanded).transpose(1, 2)
+
+    def results(attend: Any, dtype: torch.dtype) -> list[torch.Tensor]:
+        leaves = [part.detach().to(dtype).requires_grad_() for part in inputs]
+        out = attend(*leaves)
+        return [out.detach(), *torch.autograd.grad(out, leaves, upstream.to(dtype))]
+
+    exact = results(kernel, torch.float64)
+    ours, theirs = (
+        [distance(*pair) for pair in zip(results(attend, torch.bfloat16), exact, strict=True)]
+        for attend in (packed, kernel)
+    )
+    assert max(theirs) < 0.01
+    assert all(own < 2.5 * other for own, other in zip(ours, theirs, strict=True)), (ours, theirs)
+
+
+def distance(found: torch.Tensor, exact: torch.Tensor) -> float:
+    """Relative, of the whole tensor."""
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+def test_under_autocast_packed_attention_has_its_dtype() -> None:
+    module, (query, key, value) = (
+        SimpleNamespace(num_key_value_groups=2, training=True),
+        projections(int(LENGTHS.sum())),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = packed_attention(module, query, key, value, packed_mask("sdpa", LENGTHS, query.device))
+    out.float().sum().backward()
+    assert (out.dtype, query.grad.dtype, key.grad.dtype) == (torch.bfloat16, torch.float32, torch.float32)
 
 
 def test_any_other_batch_is_left_to_sdpa() -> None:

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from .selective import kept_attention
+from . import row_attention
 
 PACKED = "packed_rows"  # the name under which transformers knows the function below
 PACKABLE = ("sdpa", "flex_attention")
-_QUERIES_ON_CPU = 256
 
 
 def use_packed_attention(model: Any) -> None:
@@ -54,11 +53,14 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
+    lengths = attention_mask[0, 0].tolist()
+    if query.device.type == "cpu" and not dropout:
+        return row_attention.attend(query, key, value, lengths, scaling), None
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    attend = partial(_causal, dropout=dropout, scaling=scaling)
+    attend = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling)
     parts, start = [], 0
-    for common, first, second in attention_mask[0, 0].tolist():
+    for common, first, second in lengths:
         rows = slice(start, start + common + first + second)
         parts += _segment(attend, query[:, :, rows], key[:, :, rows], value[:, :, rows], common, first)
         start = rows.stop
@@ -68,33 +70,12 @@ def packed_attention(
 def _segment(attend: Any, query: Any, key: Any, value: Any, common: int, first: int) -> list[torch.Tensor]:
     """[common | first] causal; then the second rest, which sees the common start and itself."""
     end = common + first
-    parts = attend(query[:, :, :end], key[:, :, :end], value[:, :, :end])
-    if query.shape[2] > end:
+    parts = [attend(query[:, :, :end], key[:, :, :end], value[:, :, :end], is_causal=True)]
+    if (second := query.shape[2] - end) > 0:
         keys, values = (torch.cat([part[:, :, :common], part[:, :, end:]], 2) for part in (key, value))
-        parts += attend(query[:, :, end:], keys, values)
+        mask = torch.ones(second, common + second, dtype=torch.bool, device=query.device).tril(common)
+        parts.append(attend(query[:, :, end:], keys, values, attn_mask=mask))
     return parts
-
-
-def _causal(query: Any, key: Any, value: Any, dropout: float, scaling: float | None) -> list[torch.Tensor]:
-    """Causal attention of the last tokens of `key`, [1, heads, tokens, head size] each, in blocks of queries.
-
-    GPU kernels skip what a query must not see; the CPU's computes it and throws it away, unless it is cut off.
-    """
-    attend = partial(_attention, dropout_p=dropout, scale=scaling)
-    tokens, before, parts = query.shape[2], key.shape[2] - query.shape[2], []
-    block = _QUERIES_ON_CPU if query.device.type == "cpu" else tokens
-    if before == 0 and tokens <= block:
-        return [attend(query, key, value, is_causal=True)]
-    for start in range(0, tokens, block):
-        stop = min(start + block, tokens)
-        seen = before + stop
-        mask = torch.ones(stop - start, seen, dtype=torch.bool, device=query.device).tril(before + start)
-        parts.append(attend(query[:, :, start:stop], key[:, :, :seen], value[:, :, :seen], attn_mask=mask))
-    return parts
-
-
-def _attention(*args: Any, **kwargs: Any) -> torch.Tensor:
-    return kept_attention(partial(scaled_dot_product_attention, *args, **kwargs))
 
 
 def block_mask(lengths: torch.Tensor, device: torch.device) -> Any:

@@ -6,7 +6,7 @@ does not reach, and of attention over packed rows: some KiB a token and layer. T
 so that autograd builds the same graph, and each finds its output made.
 
 torch's own `create_selective_checkpoint_contexts` looks at every operation of the layer, in Python, in both passes: on
-the CPU that took half of what it saved. Here a dispatch mode stands around the kept operations alone.
+the CPU that took half of what it saved. Here a dispatch mode stands around the kept products alone.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 _ATEN = torch.ops.aten
 _PRODUCTS = {_ATEN.mm.default, _ATEN.addmm.default, _ATEN.addmm_.default}
-_ATTENTION = {_ATEN._scaled_dot_product_flash_attention_for_cpu.default}
-Compute = Callable[[], torch.Tensor]
-Record = Callable[[Compute], tuple[torch.Tensor, Any]]  # the result, and what is to be kept of it (None: nothing)
-_detached = partial(tree_map_only, torch.Tensor, torch.Tensor.detach)
+Attended = tuple[torch.Tensor, torch.Tensor]  # the result, and the log-sum-exps of the scores
 
 
 def keep_outputs(model: Any) -> None:
@@ -42,35 +38,35 @@ def keep_outputs(model: Any) -> None:
     model._set_gradient_checkpointing = types.MethodType(_set_gradient_checkpointing, model)
 
 
-def kept_product(compute: Compute, *, may_be_last: bool = True) -> torch.Tensor:
+def kept_product(compute: Callable[[], torch.Tensor], *, may_be_last: bool = True) -> torch.Tensor:
     """compute(), one matrix product [..., outputs]; or what it gave in the first pass of a checkpointed layer.
 
     may_be_last: if nothing of the layer follows that the backward pass needs, recomputing stops before it.
     """
-    return _kept(compute, _product, may_be_last)
-
-
-def kept_attention(compute: Compute) -> torch.Tensor:
-    """As `kept_product` for one scaled_dot_product_attention."""
-    return _kept(compute, _attention, may_be_last=False)
-
-
-def _kept(compute: Compute, record: Record, may_be_last: bool) -> torch.Tensor:
     outputs = Outputs.current
     if outputs is None or not torch.is_grad_enabled():
         return compute()
-    return outputs.again(compute) if outputs.is_second_pass else outputs.first(compute, record, may_be_last)
-
-
-def _product(compute: Compute) -> tuple[torch.Tensor, torch.Tensor]:
-    result = compute()
-    return result, result.detach().flatten(0, -2)
-
-
-def _attention(compute: Compute) -> tuple[torch.Tensor, Any]:
-    with _Recorded() as recorded:
+    if not outputs.is_second_pass:
         result = compute()
-    return result, recorded.made
+        outputs.keep(result.detach().flatten(0, -2), result, may_be_last)
+        return result
+    if (found := outputs.next()) is None:
+        return compute()
+    with _Replayed(found):
+        return compute()
+
+
+def kept_attention(compute: Callable[[], Attended]) -> Attended:
+    """As `kept_product` for the forward of attention that has a backward of its own (row_attention.py)."""
+    outputs = Outputs.current
+    if outputs is None:
+        return compute()
+    if not outputs.is_second_pass:
+        result, log_sums = compute()
+        outputs.keep((result.detach(), log_sums), result, may_be_last=False)
+        return result, log_sums
+    found: Attended | None = outputs.next()
+    return compute() if found is None else found
 
 
 class _Kept(NamedTuple):
@@ -95,21 +91,20 @@ class Outputs:
     def is_second_pass(self) -> bool:
         return self._next is not None
 
-    def first(self, compute: Compute, record: Record, may_be_last: bool) -> torch.Tensor:
-        result, made = record(compute)
-        self._kept.append(None if made is None else _Kept(made, result.detach(), result._version, may_be_last))
-        return result
+    def keep(self, made: Any, result: torch.Tensor, may_be_last: bool) -> None:
+        """In the first pass: what the operation gave."""
+        self._kept.append(_Kept(made, result.detach(), result._version, may_be_last))
 
-    def again(self, compute: Compute) -> torch.Tensor:
+    def next(self) -> Any:
+        """In the second pass: what the next operation gave; None: it is to be computed."""
         assert self._next is not None
         index, self._next = self._next, self._next + 1
         if index >= len(self._kept) or (found := self._kept[index]) is None:
-            return compute()
+            return None
         self._kept[index] = None  # its memory is the graph's from here on
         if found.result._version != found.version:
             raise RuntimeError("selectiveCheckpointing: an output that was kept has been changed in place")
-        with _Replayed(found.made):
-            return compute()
+        return found.made
 
     def begin(self, *, again: bool) -> None:
         self._next = 0 if again else None
@@ -136,28 +131,14 @@ class _Pass:
             self._outputs.end_first()
 
 
-class _Recorded(TorchDispatchMode):
-    """`made`: what the attention kernel gave, its log-sum-exps too; None if another was taken."""
-
-    made: Any = None
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if func in _ATTENTION:
-            self.made = _detached(made)
-        return made
-
-
 class _Replayed(TorchDispatchMode):
-    """Operations of ours give what is kept instead of computing it."""
+    """Products of ours give what is kept instead of computing it."""
 
-    def __init__(self, made: Any) -> None:
+    def __init__(self, made: torch.Tensor) -> None:
         super().__init__()
         self._made = made
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _ATTENTION:
-            return _detached(self._made)
         if func in _PRODUCTS and (args[-2].shape[0], args[-1].shape[1]) == self._made.shape:
             # In place: the tensor is the product before, which was given the sum already
             return args[0] if func is _ATEN.addmm_.default else self._made.detach()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,15 @@ def test_wrong_attention_is_found_in_the_first_micro_batch(
     bench: Bench, data: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The rejected completion sees the chosen one: the mistake that packing invites."""
-    from alignment_trainer.fast import attention
+    from alignment_trainer.fast import row_attention
 
-    def causal(attend: Any, query: Any, key: Any, value: Any, common: int, first: int) -> list[Any]:
-        return attend(query, key, value)
+    def causal(lengths: list[list[int]]) -> Iterator[row_attention._Part]:
+        start = 0
+        for segment in lengths:
+            rows = slice(start, start := start + sum(segment))
+            yield row_attention._Part(rows, (rows,))
 
-    monkeypatch.setattr(attention, "_segment", causal)
+    monkeypatch.setattr(row_attention, "_parts", causal)
     recipe = {"dataset_name": data, "max_length": 64, **LORA}
     stock, ours = (build(bench, bench.recipe(**recipe), switches) for switches in (OFF, ON))
     with caplog.at_level(logging.INFO, "alignment_trainer"):

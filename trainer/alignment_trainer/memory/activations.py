@@ -114,8 +114,8 @@ def _norms(workload: Workload) -> int:
 def _attention(workload: Workload) -> int:
     """q, k and v as attention takes them, its output, and a log-sum-exp for every head.
 
-    With a mask, transformers repeats the heads of k and v to those of q before sdpa. Packed rows are computed segment
-    by segment: the second one copies the k and v that it sees, and the outputs are joined into another tensor.
+    With a mask, transformers repeats the heads of k and v to those of q before sdpa. On GPUs packed rows are computed
+    segment by segment: the second one copies the k and v that it sees, and the outputs are joined into another tensor.
     """
     model = workload.model
     heads = 2 * model.heads + 2 * (model.kv_heads if _is_maskless(workload) else model.heads)
@@ -197,5 +197,9 @@ def _dequantized(workload: Workload) -> int:
 
 
 def _is_maskless(workload: Workload) -> bool:
-    """Flash and FlexAttention know the sequences' bounds and need no mask, nor k and v for every head."""
-    return "flash" in workload.attention or workload.attention == "flex_attention"
+    """Flash and FlexAttention know the sequences' bounds and need no mask, nor k and v for every head.
+
+    So does the attention of packed rows on the CPU (fast/row_attention.py).
+    """
+    of_rows = workload.packed and workload.device == "cpu"
+    return of_rows or "flash" in workload.attention or workload.attention == "flex_attention"

@@ -15,7 +15,7 @@ from .stage import Meter, Stage
 
 Figures = dict[str, Any]
 THREADS = 20
-WAVE = 1000
+BURST = 1000
 SEQUENTIAL = 20
 SETTLE_SECONDS = 5.0
 IDLE_SECONDS = 60.0
@@ -54,7 +54,7 @@ def growth(stage: Stage, side: Side, size: int) -> Figures:
     The other figures are those of the last burst.
     """
     with stage.namespace(side) as namespace:
-        bursts = [_burst(stage, side, min(WAVE, size - there), namespace, there) for there in range(0, size, WAVE)]
+        bursts = [_burst(stage, side, min(BURST, size - there), namespace, there) for there in range(0, size, BURST)]
         figures = {**bursts[-1], "bursts": bursts}
         return figures | _idle_minute(stage, side) | _restart(stage, side, size)
 

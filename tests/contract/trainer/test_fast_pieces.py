@@ -135,8 +135,10 @@ def projections(tokens: int, device: str = "cpu") -> list[torch.Tensor]:
     return [torch.randn(shape, generator=generator).to(device).requires_grad_() for shape in shapes]
 
 
+@pytest.mark.parametrize("dropout", [0.0, 1e-12], ids=["as on CPUs", "as on GPUs"])
 @pytest.mark.parametrize("scale", [1, 60], ids=["one block of queries", "several"])
-def test_packed_attention_is_attention_with_the_dense_mask(scale: int) -> None:
+def test_packed_attention_is_attention_with_the_dense_mask(scale: int, dropout: float) -> None:
+    """Dropout, even one that drops nothing, takes a CPU through torch's own attention for each segment, as on GPUs."""
     lengths = LENGTHS * scale
     module = SimpleNamespace(num_key_value_groups=2, training=True)
     results = []
@@ -144,7 +146,7 @@ def test_packed_attention_is_attention_with_the_dense_mask(scale: int) -> None:
         query, key, value = projections(int(lengths.sum()))
         if is_packed:
             out, _ = packed_attention(
-                module, query, key, value, packed_mask("sdpa", lengths, query.device), scaling=0.3
+                module, query, key, value, packed_mask("sdpa", lengths, query.device), dropout=dropout, scaling=0.3
             )
         else:
             keys, values = key.repeat_interleave(2, 1), value.repeat_interleave(2, 1)

@@ -1,7 +1,8 @@
 """Attention over a packed row: the common start and each of the two rests are causal; the rests do not see each other.
 
 With `sdpa` the segments are computed one by one, so no [tokens, tokens] mask exists and kernels for causal attention
-serve. With `flex_attention` (GPUs) one kernel goes over the row with a block mask that says the same.
+serve; on the CPU row_attention.py does it. With `flex_attention` (GPUs) one kernel goes over the row with a block mask
+that says the same.
 """
 
 from __future__ import annotations

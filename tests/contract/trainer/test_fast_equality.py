@@ -24,6 +24,8 @@ from tests.fast_runs import (
 )
 from tests.trainer_runs import LORA, Bench
 
+# DiscoPOP divides the margin of two sums over all tokens by 0.05 (discopop_tau): the last digit counts twenty times
+NORM = {"discopop": 20 * 1e-5}
 FOUR_BIT = {**LORA, "load_in_4bit": True}
 TUNINGS: dict[str, dict[str, Any]] = {"full": {}, "lora": LORA}
 LOSSES = (
@@ -95,7 +97,7 @@ def test_every_loss_is_the_same(trainers: Any, loss: str, tuning: str) -> None:
         trainer.loss_types, trainer.loss_weights, trainer.label_smoothing = [loss], [1.0], 0.1
         batch = trainer.data_collator([trainer.train_dataset[row] for row in range(5)])
         numbers.append(batch_numbers(trainer, batch))
-    assert_same(*numbers)
+    assert_same(*numbers, norm=NORM.get(loss, 1e-5))
     assert trainers(tuning)[1].optimizations["packedPairs"] == "on"
 
 

@@ -7,6 +7,7 @@ dtype that the run computes in, and a head that is not trained needs no second p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -56,8 +57,7 @@ class _FrozenHead(torch.autograd.Function):
     def forward(ctx: Any, hidden: Any, weight: Any, targets: Any, outputs: tuple, wants_gradient: bool) -> Scores:
         statistics = _Statistics(hidden, targets, outputs)
         gradient = torch.empty_like(hidden) if wants_gradient else None
-        for rows in _blocks(len(targets), ROWS_A_PRODUCT):
-            logits = hidden[rows] @ weight.t()
+        for rows, logits in _products(hidden, weight):
             for start, block in _cached_blocks(logits):
                 exponentials, total = statistics.add(rows.start + start, block)
                 if gradient is not None:
@@ -74,13 +74,17 @@ class _FrozenHead(torch.autograd.Function):
 
 
 class _TrainedHead(torch.autograd.Function):
-    """A head that is trained: the softmax is formed again in the backward, block by block, for both gradients."""
+    """A head that is trained: the softmax is formed again in the backward, for both gradients.
+
+    There a product is of all positions and some words, so that it gives the gradient of those words' weights whole:
+    summed in fp32 by the product itself, rounded once.
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden: Any, weight: Any, targets: Any, outputs: tuple) -> Scores:
-        statistics, in_dtype = _Statistics(hidden, targets, outputs), weight.to(hidden.dtype)
-        for rows in _blocks(len(targets), ROWS_A_PRODUCT):
-            for start, block in _cached_blocks(hidden[rows] @ in_dtype.t()):
+        statistics = _Statistics(hidden, targets, outputs)
+        for rows, logits in _products(hidden, weight.to(hidden.dtype)):
+            for start, block in _cached_blocks(logits):
                 statistics.add(rows.start + start, block)
         ctx.save_for_backward(hidden, weight, targets, statistics.log_total)
         return statistics.result(ctx)
@@ -88,17 +92,14 @@ class _TrainedHead(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         hidden, weight, targets, log_total = ctx.saved_tensors
-        in_dtype, upstream = weight.to(hidden.dtype), gradients[0]
-        to_hidden = torch.empty_like(hidden)
-        to_weight = torch.zeros_like(weight, dtype=_wide(weight.dtype))
-        for rows in _blocks(len(targets), ROWS_A_PRODUCT * 2):
-            logits = hidden[rows] @ in_dtype.t()
+        to_hidden, to_weight = torch.zeros_like(hidden, dtype=log_total.dtype), torch.empty_like(weight)
+        for words, part, logits in _products_by_words(hidden, weight):
             for start, block in _cached_blocks(logits):
-                at = slice(rows.start + start, rows.start + start + len(block))
-                block.copy_(_gradient_of_logits(block, targets[at], log_total[at], upstream[at]))
-            to_hidden[rows] = logits @ in_dtype
-            to_weight += logits.t() @ hidden[rows]  # summed in fp32: rounding each sum would bias what is learned
-        return to_hidden, to_weight.to(weight.dtype), None, None
+                at = slice(start, start + len(block))
+                block.copy_(_gradient_of_logits(block, targets[at] - words.start, log_total[at], gradients[0][at]))
+            to_hidden += logits @ part
+            to_weight[words] = logits.t() @ hidden
+        return to_hidden.to(hidden.dtype), to_weight, None, None
 
 
 class _Statistics:
@@ -142,9 +143,27 @@ class _Statistics:
 
 
 def _gradient_of_logits(logits: Any, targets: Any, log_total: Any, upstream: Any) -> torch.Tensor:
-    """upstream * (one-hot(target) - softmax), [rows, vocabulary]."""
+    """upstream * (one-hot(target) - softmax), [rows, words]. Targets outside [0, words) are other blocks' words."""
+    words = logits.shape[1]
+    here = upstream.where((targets >= 0) & (targets < words), 0)
     gradient = (logits.to(log_total.dtype) - log_total[:, None]).exp_().mul_(-upstream[:, None])
-    return gradient.scatter_add_(1, targets[:, None], upstream[:, None])
+    return gradient.scatter_add_(1, targets.clamp(0, words - 1)[:, None], here[:, None])
+
+
+def _products(hidden: torch.Tensor, weight: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """(rows, their logits [rows, vocabulary]); the next ones overwrite them."""
+    buffer = hidden.new_empty(min(ROWS_A_PRODUCT, len(hidden)), len(weight))
+    for rows in _blocks(len(hidden), ROWS_A_PRODUCT):
+        yield rows, torch.mm(hidden[rows], weight.t(), out=buffer[: rows.stop - rows.start])
+
+
+def _products_by_words(hidden: torch.Tensor, weight: torch.Tensor) -> Iterator[tuple[slice, Any, torch.Tensor]]:
+    """(words, their weight in hidden's dtype, the logits [N, words]); the next ones overwrite these."""
+    size = max(1, min(len(weight), ROWS_A_PRODUCT * len(weight) // max(1, len(hidden))))
+    buffer = hidden.new_empty(len(hidden) * size)
+    for words in _blocks(len(weight), size):
+        part, count = weight[words].to(hidden.dtype), words.stop - words.start
+        yield words, part, torch.mm(hidden, part.t(), out=buffer[: len(hidden) * count].view(-1, count))
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -14,7 +14,7 @@ _FP32 = 4
 _VECTORS = 12 * _FP32  # running statistics and results of one token
 # Without Triton (CPU) a tile passes through fp32 intermediates: measured in tests/contract/trainer/test_memory.py
 _CPU_FORWARD_TILES, _CPU_BACKWARD_TILES = 3, 7
-_OWN_ROWS, _OWN_ELEMENTWISE = 512, 3 * 2**21  # completion_head.py: positions a product, fp32 numbers in the cache
+_OWN_ROWS, _OWN_ELEMENTWISE = 256, 3 * 2**21  # completion_head.py: positions a product, fp32 numbers in the cache
 
 
 def kept(workload: Workload) -> int:
@@ -34,8 +34,17 @@ def backward(workload: Workload) -> int:
         return 2 * workload.matmul_bytes * workload.tokens * model.vocabulary
     gradients = _FP32 * workload.tokens * model.hidden
     if model.head is not None and workload.trains(model.head):
-        gradients += (_FP32 + (workload.weights.dtype_bytes % _FP32)) * model.head.size
+        gradients += _weights_gradient(workload, model.head.size)
     return gradients + _tiles(workload, _CPU_BACKWARD_TILES)
+
+
+def _weights_gradient(workload: Workload, size: int) -> int:
+    """TRL sums it in fp32. Ours is made of some words at a time, which are multiplied in the run's dtype."""
+    stored, width = workload.weights.dtype_bytes, workload.matmul_bytes
+    if not _is_own(workload):
+        return (_FP32 + stored % _FP32) * size
+    in_hand = width if stored == width else 2 * width
+    return stored * size + in_hand * size * min(_OWN_ROWS, workload.tokens) // workload.tokens
 
 
 def gradient(workload: Workload) -> int:
@@ -53,10 +62,14 @@ def forward(workload: Workload) -> int:
     )
 
 
+def _is_own(workload: Workload) -> bool:
+    return workload.device == "cpu" and workload.completion_head
+
+
 def _tiles(workload: Workload, cpu_tiles: int) -> int:
     vocabulary, width = workload.model.vocabulary, workload.matmul_bytes
-    if workload.device == "cpu" and workload.completion_head:
-        return 2 * _OWN_ROWS * vocabulary * width + _OWN_ELEMENTWISE
+    if _is_own(workload):
+        return min(_OWN_ROWS, workload.tokens) * vocabulary * width + _OWN_ELEMENTWISE
     rows = min(workload.tokens, TOKEN_TILE)
     buffer = rows * VOCABULARY_TILE * width
     if workload.device == "gpu":

@@ -1,7 +1,8 @@
-"""bitsandbytes, imported when a layer of it is made and not before.
+"""Packages that others import and the run does not need: bitsandbytes until a layer of it is made, Triton on CPUs.
 
-PEFT imports it at its top, and again with the first adapter layer, whether or not anything is quantized; with it comes
-the whole of torch's compiler (`torch._inductor`): a sixth of all that a worker does before its first step.
+PEFT imports bitsandbytes at its top, and again with the first adapter layer, whether or not anything is quantized; with
+it comes the whole of torch's compiler (`torch._inductor`): a sixth of all that a worker does before its first step.
+torch and TRL import Triton, a compiler of 70 MiB, if they can; its kernels are for GPUs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import types
 from typing import Any
 
 BITSANDBYTES = "bitsandbytes"
+TRITON = "triton"
 
 
 class _Deferred(types.ModuleType):
@@ -49,6 +51,12 @@ def spare_peft_bitsandbytes() -> None:
     import peft.tuners.lora.model
 
     vars(peft.tuners.lora.model).update(is_bnb_available=is_executed, is_bnb_4bit_available=is_executed)
+
+
+def do_without(name: str) -> None:
+    """Let the package look as if it were not installed, as Triton is not beside torch's wheels for CPUs."""
+    if name not in sys.modules:
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 def is_executed() -> bool:

@@ -46,13 +46,15 @@ def config_file(name: str) -> Path:
 def _join(reports: Reports, stop: Stop) -> RunningAttempt:
     """Meet the other processes."""
     from . import group, imports
-
-    imports.defer(imports.BITSANDBYTES)
-    from .attempt import RunningAttempt
     from .run_config import load_run_config
 
-    imports.spare_peft_bitsandbytes()
     run = load_run_config(config_file("run.yaml"))
+    imports.defer(imports.BITSANDBYTES)
+    if run.device == "cpu":
+        imports.do_without(imports.TRITON)
+    from .attempt import RunningAttempt
+
+    imports.spare_peft_bitsandbytes()
     reports.send(phase="Loading")
     group.join(run.device, _ddp_timeout(config_file("recipe.yaml")))
     reports.send(joined=True)

@@ -9,7 +9,10 @@ from typing import Any
 from tests.tiny import WORDS, tiny_tokenizer
 from tests.trainer_runs import Bench
 
-PIECES = ("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "selectiveCheckpointing")
+PIECES = (
+    *("completionHead", "packedPairs", "skipAdapterCasts", "fusedAdapterSum", "selectiveCheckpointing"),
+    "wideProducts",
+)
 OFF = dict.fromkeys(PIECES, False)
 ON = dict.fromkeys(OFF, True)
 

@@ -19,6 +19,7 @@ OPTIMIZATIONS = (
     "skipAdapterCasts",
     "fusedAdapterSum",
     "selectiveCheckpointing",
+    "wideProducts",
     "referenceCache",
 )
 OURS = "ours"
@@ -55,6 +56,7 @@ VARIANTS: dict[str, Variant] = {
         Variant("ours, skipAdapterCasts alone", run={"optimizations": only("skipAdapterCasts")}),
         Variant("ours, fusedAdapterSum alone", run={"optimizations": only("fusedAdapterSum")}),
         Variant("ours, selectiveCheckpointing alone", run={"optimizations": only("selectiveCheckpointing")}),
+        Variant("ours, wideProducts alone", run={"optimizations": only("wideProducts")}),
         Variant("ours, selectiveCheckpointing off", run={"optimizations": {"selectiveCheckpointing": False}}),
         Variant(CHOICE, {"gradient_checkpointing": False}, {"referenceModel": {"strategy": "Precomputed"}}),
     )

@@ -49,6 +49,7 @@ class Optimizations(_Strict):
     skipAdapterCasts: bool = True  # noqa: N815
     fusedAdapterSum: bool = True  # noqa: N815
     selectiveCheckpointing: bool = True  # noqa: N815
+    wideProducts: bool = True  # noqa: N815
     referenceCache: bool = True  # noqa: N815
 
 

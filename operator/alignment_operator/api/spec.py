@@ -117,6 +117,11 @@ class Optimizations(Section):
         alias="selectiveCheckpointing",
         description="Checkpointed layers keep their products where memory allows (CPU). Default true.",
     )
+    wide_products: bool | None = Field(
+        None,
+        alias="wideProducts",
+        description="CPUs without bf16 instructions multiply bf16 as fp32. Default true.",
+    )
     reference_cache: bool | None = Field(
         None,
         alias="referenceCache",

@@ -19,6 +19,7 @@ from tests.trainer_runs import LORA, Bench
 GOOD = Circumstances(architecture="llama")
 BOTH = {"completionHead", "packedPairs"}
 SELECTIVE = "selectiveCheckpointing"
+WIDE = "wideProducts"
 MODEL = {*BOTH, SELECTIVE}
 ADAPTERS = {"skipAdapterCasts", "fusedAdapterSum"}
 
@@ -38,7 +39,7 @@ def test_nothing_speaks_against_a_plain_llama() -> None:
         ({"is_vision": True}, MODEL, "vision"),
         ({"is_moe": True}, MODEL, "mixture-of-experts"),
         ({"scales_logits": True}, MODEL, "scales its logits"),
-        ({"device": "mps"}, MODEL, "mps"),
+        ({"device": "mps"}, {*MODEL, WIDE}, "mps"),
         ({"replaces_layers": True}, MODEL, "use_liger_kernel"),
         ({"offloads_activations": True}, MODEL, "activation_offloading"),
         ({"learns_prompt": True}, MODEL, "prompt-learning"),
@@ -54,7 +55,9 @@ def test_nothing_speaks_against_a_plain_llama() -> None:
         ({"has_lora": False}, ADAPTERS, "no LoRA"),
         ({"checkpoints": False}, {SELECTIVE}, "gradient checkpointing is off"),
         ({"checkpoints_as_told": True}, {SELECTIVE}, "gradient_checkpointing_kwargs"),
-        ({"device": "cuda"}, {SELECTIVE}, "not tested on GPUs"),
+        ({"device": "cuda"}, {SELECTIVE, WIDE}, "on GPUs"),
+        ({"multiplies_bf16": False}, {WIDE}, "nothing is multiplied in bf16"),
+        ({"has_bf16_instructions": True}, {WIDE}, "the CPU has instructions"),
         ({"autocasts": False}, {"skipAdapterCasts"}, "autocast"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else "",

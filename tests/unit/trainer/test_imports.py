@@ -79,3 +79,18 @@ def test_a_missing_package_stays_missing() -> None:
     imports.defer("no_package_of_this_name")
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("no_package_of_this_name")
+
+
+def test_what_is_done_without_looks_as_if_it_were_not_installed(package: Path) -> None:
+    imports.do_without(PACKAGE)
+    assert importlib.util.find_spec(PACKAGE) is None
+    with pytest.raises(ImportError):
+        importlib.import_module(PACKAGE)
+    with pytest.raises(ImportError):
+        importlib.import_module(f"{PACKAGE}.part")
+
+
+def test_what_is_imported_already_is_left_alone(package: Path) -> None:
+    module = importlib.import_module(PACKAGE)
+    imports.do_without(PACKAGE)
+    assert importlib.import_module(PACKAGE) is module

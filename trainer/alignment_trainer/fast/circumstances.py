@@ -41,12 +41,17 @@ class Circumstances:
     drops_out: bool = False
     checkpoints: bool = True
     checkpoints_as_told: bool = False  # gradient_checkpointing_kwargs
+    multiplies_bf16: bool = True
+    has_bf16_instructions: bool = False
 
     @classmethod
     def of(cls, trainer: Any, model: Any) -> Circumstances:
         """Those of `model` (a causal LM, maybe with LoRA layers) in TRL's `trainer`."""
+        import torch
         from peft.tuners.lora import LoraLayer
         from peft.tuners.tuners_utils import BaseTunerLayer
+
+        from . import wide_products
 
         args, config = trainer.args, model.config.get_text_config()
         adapters = getattr(trainer.model, "peft_config", {}).values()
@@ -72,6 +77,8 @@ class Circumstances:
             drops_out=_drops_out(config, model),
             checkpoints=bool(args.gradient_checkpointing),
             checkpoints_as_told=told_how_to_checkpoint(args),
+            multiplies_bf16=args.bf16 or model.dtype == torch.bfloat16,
+            has_bf16_instructions=wide_products.has_instructions(),
         )
 
     def against_any(self) -> str | None:
@@ -114,6 +121,14 @@ class Circumstances:
             (not self.checkpoints, "gradient checkpointing is off"),
             (self.checkpoints_as_told, "gradient_checkpointing_kwargs say how to checkpoint"),
             (self.device != "cpu", "not tested on GPUs"),
+        )
+
+    def against_widening(self) -> str | None:
+        return _first(
+            (self.device == "cuda", "not needed on GPUs"),
+            (self.device != "cpu", f"not tested on {self.device}"),
+            (not self.multiplies_bf16, "nothing is multiplied in bf16"),
+            (self.has_bf16_instructions, "the CPU has instructions for bf16"),
         )
 
     def against_skipping_casts(self) -> str | None:

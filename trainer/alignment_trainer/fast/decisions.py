@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 COMPLETION_HEAD, PACKED_PAIRS = "completionHead", "packedPairs"
 SKIP_ADAPTER_CASTS, FUSED_ADAPTER_SUM = "skipAdapterCasts", "fusedAdapterSum"
-SELECTIVE_CHECKPOINTING = "selectiveCheckpointing"
+SELECTIVE_CHECKPOINTING, WIDE_PRODUCTS = "selectiveCheckpointing", "wideProducts"
 SWITCHED_OFF = "switched off in run.yaml"
 OTHER_DRAWS = "on; dropout draws other numbers than stock TRL"
 
@@ -63,6 +63,7 @@ def decide(
         SKIP_ADAPTER_CASTS: None if switches.skipAdapterCasts else SWITCHED_OFF,
         FUSED_ADAPTER_SUM: None if switches.fusedAdapterSum else SWITCHED_OFF,
         SELECTIVE_CHECKPOINTING: None if switches.selectiveCheckpointing else SWITCHED_OFF,
+        WIDE_PRODUCTS: None if switches.wideProducts else SWITCHED_OFF,
     }
     objections = {
         COMPLETION_HEAD: circumstances.against_any,
@@ -70,6 +71,7 @@ def decide(
         SKIP_ADAPTER_CASTS: circumstances.against_skipping_casts,
         FUSED_ADAPTER_SUM: circumstances.against_fusing_sums,
         SELECTIVE_CHECKPOINTING: circumstances.against_selecting,
+        WIDE_PRODUCTS: circumstances.against_widening,
     }
     why_off = {name: why or objections[name]() or withheld.get(name) for name, why in against.items()}
     decisions = Decisions(why_off, circumstances.drops_out, model)

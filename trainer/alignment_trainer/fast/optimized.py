@@ -14,6 +14,7 @@ from .decisions import (
     PACKED_PAIRS,
     SELECTIVE_CHECKPOINTING,
     SKIP_ADAPTER_CASTS,
+    WIDE_PRODUCTS,
     Decisions,
     decide,
 )
@@ -53,7 +54,7 @@ class Optimized:
         """In place of TRL's `add_fused_lm_head`, on which it builds; `options` are that function's."""
         from trl.trainer.utils import add_fused_lm_head
 
-        from . import packed_rows
+        from . import packed_rows, wide_products
         from .adapter_casts import skip_casts
         from .adapter_sum import fuse_sums
         from .circumstances import Circumstances
@@ -69,6 +70,8 @@ class Optimized:
             decisions.turn_off(FUSED_ADAPTER_SUM, "no LoRA layer of the model is a plain one")
         if decisions.is_on(SELECTIVE_CHECKPOINTING):
             keep_outputs(model)
+        if decisions.is_on(WIDE_PRODUCTS):
+            wide_products.install()
         if decisions.is_on(COMPLETION_HEAD) or decisions.is_on(PACKED_PAIRS):
             add_fast_forward(model, decisions, getattr(packed_rows, self.layout), add_fused_lm_head, **options)
         else:

@@ -155,8 +155,6 @@ class Launcher:
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }
         common.setdefault("OMP_NUM_THREADS", str(max(1, cpu_count() // local)))
-        if self.run.device == "cpu":
-            common.setdefault("MALLOC_ARENA_MAX", "1")  # glibc: what one thread frees, the others can have
         if nodes * local == 1:
             return [common]
         address, port = (self.run.masterAddress, self.run.masterPort) if nodes > 1 else ("127.0.0.1", free_port())

@@ -72,7 +72,8 @@ def results():
     out = linear(x, weight, bias)
     (out.float() ** 2).sum().backward()
     batches = torch.baddbmm(x[:, :, :30], x, x.mT, alpha=0.5)
-    return [out, x.grad, weight.grad, bias.grad, batches, torch.mm(x[0].detach(), weight.detach().t(), out=x.new_empty(0))]
+    given = torch.mm(x[0].detach(), weight.detach().t(), out=x.new_empty(0))
+    return [out, x.grad, weight.grad, bias.grad, batches, given]
 calls = []
 def noted(name, function):
     return lambda *args, **kwargs: calls.append(name) or function(*args, **kwargs)
@@ -86,7 +87,8 @@ for one, other in zip(before, results(), strict=True):
 assert {"addmm", "mm", "baddbmm", "mm.out"} <= set(calls), calls
 calls.clear()
 for dtype in (torch.float32, torch.float64, torch.float16, torch.int64):
-    assert torch.equal(torch.ones(3, 4, dtype=dtype) @ torch.ones(4, 2, dtype=dtype), torch.full((3, 2), 4, dtype=dtype))
+    left, right = torch.ones(3, 4, dtype=dtype), torch.ones(4, 2, dtype=dtype)
+    assert torch.equal(left @ right, torch.full((3, 2), 4, dtype=dtype))
 assert not calls
 """
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from alignment_trainer.config import load_config
 from alignment_trainer.data import load_datasets
-from alignment_trainer.fast.selective import keep_outputs
+from alignment_trainer.fast.selective import Outputs, keep_outputs
 from alignment_trainer.memory import check, device
 from alignment_trainer.memory.estimate import estimate
 from alignment_trainer.memory.settings import workload_of
@@ -123,6 +123,25 @@ def test_a_graph_that_is_kept_can_be_gone_through_again(bench: Bench, data: str)
     loss = model(input_ids=inputs).logits.square().mean()
     for kept in (True, False):
         torch.testing.assert_close(gradients(model, loss, retain_graph=kept), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_kept_is_copied_to_one_place_and_given_once() -> None:
+    made = [torch.randn(3, 5), torch.randn(2, 7).bfloat16(), torch.randn(0, 4), torch.randn(4, 4)]
+    expected = [each.clone() for each in made]
+    outputs = Outputs()
+    for number, each in enumerate(made):
+        outputs.keep(each, may_be_last=number == 3, beside=number)
+    outputs.end_first()
+    for each in made:
+        each.zero_()
+    outputs.begin(again=True)
+    found = [outputs.next() for _ in made]
+    assert found.pop() is None  # the last is not reached again
+    assert [beside for _, beside in found] == [0, 1, 2]
+    assert all(torch.equal(one, other) for (one, _), other in zip(found, expected, strict=False))
+    assert len({one.untyped_storage().data_ptr() for one, _ in found}) == 1
+    outputs.begin(again=True)
+    assert outputs.next() is None
 
 
 def test_an_output_that_was_changed_in_place_is_no_gradient(bench: Bench, data: str) -> None:

@@ -98,7 +98,7 @@ class _TrainedHead(torch.autograd.Function):
                 at = slice(start, start + len(block))
                 block.copy_(_gradient_of_logits(block, targets[at] - words.start, log_total[at], gradients[0][at]))
             to_hidden += logits @ part
-            to_weight[words] = logits.t() @ hidden
+            _product_into(to_weight[words], logits.t(), hidden)
         return to_hidden.to(hidden.dtype), to_weight, None, None
 
 
@@ -155,6 +155,13 @@ def _products(hidden: torch.Tensor, weight: torch.Tensor) -> Iterator[tuple[slic
     buffer = hidden.new_empty(min(ROWS_A_PRODUCT, len(hidden)), len(weight))
     for rows in _blocks(len(hidden), ROWS_A_PRODUCT):
         yield rows, torch.mm(hidden[rows], weight.t(), out=buffer[: rows.stop - rows.start])
+
+
+def _product_into(result: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    if result.dtype == left.dtype:
+        torch.mm(left, right, out=result)
+    else:
+        result.copy_(left @ right)
 
 
 def _products_by_words(hidden: torch.Tensor, weight: torch.Tensor) -> Iterator[tuple[slice, Any, torch.Tensor]]:

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 _ATEN = torch.ops.aten
 _PRODUCTS = {_ATEN.mm.default, _ATEN.addmm.default, _ATEN.addmm_.default}
+_ALIGNMENT = 64  # bytes, as torch aligns what it allocates
 Attended = tuple[torch.Tensor, torch.Tensor]  # the result, and the log-sum-exps of the scores
 
 
@@ -48,11 +49,11 @@ def kept_product(compute: Callable[[], torch.Tensor], *, may_be_last: bool = Tru
         return compute()
     if not outputs.is_second_pass:
         result = compute()
-        outputs.keep(result.detach().flatten(0, -2), result, may_be_last)
+        outputs.keep(result.detach().flatten(0, -2), may_be_last)
         return result
     if (found := outputs.next()) is None:
         return compute()
-    with _Replayed(found):
+    with _Replayed(found[0]):
         return compute()
 
 
@@ -63,17 +64,16 @@ def kept_attention(compute: Callable[[], Attended]) -> Attended:
         return compute()
     if not outputs.is_second_pass:
         result, log_sums = compute()
-        outputs.keep((result.detach(), log_sums), result, may_be_last=False)
+        outputs.keep(result.detach(), may_be_last=False, beside=log_sums)
         return result, log_sums
-    found: Attended | None = outputs.next()
-    return compute() if found is None else found
+    return outputs.next() or compute()
 
 
 class _Kept(NamedTuple):
-    """`made`: what the operation gave; `result`: the same memory, as the caller got it, with its version then."""
+    """`made`: what the operation gave (None: given away), and its version then; `beside`: what it gave beside that."""
 
     made: Any
-    result: torch.Tensor
+    beside: Any
     version: int
     may_be_last: bool
 
@@ -84,35 +84,50 @@ class Outputs:
     current: ClassVar[Outputs | None] = None  # of the layer that is being computed now
 
     def __init__(self) -> None:
-        self._kept: list[_Kept | None] = []
+        self._kept: list[_Kept] = []
         self._next: int | None = None  # in the second pass, the index of the next one
 
     @property
     def is_second_pass(self) -> bool:
         return self._next is not None
 
-    def keep(self, made: Any, result: torch.Tensor, may_be_last: bool) -> None:
+    def keep(self, made: torch.Tensor, may_be_last: bool, beside: Any = None) -> None:
         """In the first pass: what the operation gave."""
-        self._kept.append(_Kept(made, result.detach(), result._version, may_be_last))
+        self._kept.append(_Kept(made, beside, made._version, may_be_last))
 
-    def next(self) -> Any:
+    def next(self) -> tuple[torch.Tensor, Any] | None:
         """In the second pass: what the next operation gave; None: it is to be computed."""
         assert self._next is not None
         index, self._next = self._next, self._next + 1
-        if index >= len(self._kept) or (found := self._kept[index]) is None:
+        if index >= len(self._kept):
             return None
-        self._kept[index] = None  # its memory is the graph's from here on
-        if found.result._version != found.version:
-            raise RuntimeError("selectiveCheckpointing: an output that was kept has been changed in place")
-        return found.made
+        found = self._kept[index]
+        self._kept[index] = found._replace(made=None, beside=None)  # its memory is the graph's from here on
+        return None if found.made is None else (found.made, found.beside)
 
     def begin(self, *, again: bool) -> None:
         self._next = 0 if again else None
 
     def end_first(self) -> None:
         """The last product of a layer is not reached again (`torch.utils.checkpoint.set_checkpoint_early_stop`)."""
-        if self._kept and (last := self._kept[-1]) and last.may_be_last:
+        if self._kept and self._kept[-1].may_be_last:
             self._kept.pop()
+        if any(each.made._version != each.version for each in self._kept):
+            raise RuntimeError("selectiveCheckpointing: an output that was kept has been changed in place")
+        if self._kept:
+            self._move_together()
+
+    def _move_together(self) -> None:
+        """Copy all of it into one piece of memory.
+
+        Where it was made it lies between tensors of the layer that pass, and leaves holes in which glibc finds no room
+        for the next ones of the same size.
+        """
+        sizes = [-(-each.made.nbytes // _ALIGNMENT) * _ALIGNMENT for each in self._kept]
+        rooms = self._kept[0].made.new_empty(sum(sizes), dtype=torch.uint8).split(sizes)
+        for index, (each, room) in enumerate(zip(self._kept, rooms, strict=True)):
+            made = room[: each.made.nbytes].view(each.made.dtype).view(each.made.shape).copy_(each.made)
+            self._kept[index] = each._replace(made=made.data)  # .data: with a version of its own
 
 
 class _Pass:
@@ -125,9 +140,9 @@ class _Pass:
         self._before, Outputs.current = Outputs.current, self._outputs
         self._outputs.begin(again=self._again)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         Outputs.current = self._before
-        if not self._again:
+        if not self._again and error is None:
             self._outputs.end_first()
 
 

@@ -43,7 +43,7 @@ def _weights_gradient(workload: Workload, size: int) -> int:
     stored, width = workload.weights.dtype_bytes, workload.matmul_bytes
     if not _is_own(workload):
         return (_FP32 + stored % _FP32) * size
-    in_hand = width if stored == width else 2 * width
+    in_hand = 0 if stored == width else 2 * width
     return stored * size + in_hand * size * min(_OWN_ROWS, workload.tokens) // workload.tokens
 
 

@@ -79,8 +79,8 @@ def noted(name, function):
     return lambda *args, **kwargs: calls.append(name) or function(*args, **kwargs)
 wide_products.FUNCTIONS.update({name: noted(name, function) for name, function in wide_products.FUNCTIONS.items()})
 before = results()
-wide_products.install()
-wide_products.install()  # once is enough
+wide_products.use(True)
+wide_products.use(True)
 for one, other in zip(before, results(), strict=True):
     assert one.dtype == other.dtype and one.shape == other.shape
     assert (one.float() - other.float()).norm() <= 1e-2 * one.float().norm()
@@ -89,6 +89,8 @@ calls.clear()
 for dtype in (torch.float32, torch.float64, torch.float16, torch.int64):
     left, right = torch.ones(3, 4, dtype=dtype), torch.ones(4, 2, dtype=dtype)
     assert torch.equal(left @ right, torch.full((3, 2), 4, dtype=dtype))
+wide_products.use(False)
+assert all(torch.equal(one, other) for one, other in zip(before, results(), strict=True))
 assert not calls
 """
 

@@ -70,8 +70,8 @@ class Optimized:
             decisions.turn_off(FUSED_ADAPTER_SUM, "no LoRA layer of the model is a plain one")
         if decisions.is_on(SELECTIVE_CHECKPOINTING):
             keep_outputs(model)
-        if decisions.is_on(WIDE_PRODUCTS):
-            wide_products.install()
+        if len(self.decisions) == 1:  # for the process, so the policy's decision is the reference model's
+            wide_products.use(decisions.is_on(WIDE_PRODUCTS))
         if decisions.is_on(COMPLETION_HEAD) or decisions.is_on(PACKED_PAIRS):
             add_fast_forward(model, decisions, getattr(packed_rows, self.layout), add_fused_lm_head, **options)
         else:

@@ -24,9 +24,20 @@ def has_instructions() -> bool:
     return not is_x86 or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+class _State:
+    is_on = False
+
+
+def use(on: bool) -> None:
+    """From here on, in the whole process: bf16 products as fp32, or as torch makes them."""
+    if on:
+        _register()
+    _State.is_on = on
+
+
 @cache
-def install() -> torch.library.Library:
-    """From here on, in this process. The registration lasts as long as what is returned."""
+def _register() -> torch.library.Library:
+    """It lasts as long as what is returned."""
     library = torch.library.Library("aten", "IMPL")
     for name, function in FUNCTIONS.items():
         kernel = torch.library.get_kernel(f"aten::{name}", "CPU")
@@ -35,7 +46,7 @@ def install() -> torch.library.Library:
 
 
 def _dispatched(kernel: Any, function: Callable[..., torch.Tensor], keys: Any, *args: Any, **kwargs: Any) -> Any:
-    if args[-1].dtype == torch.bfloat16:
+    if _State.is_on and args[-1].dtype == torch.bfloat16:
         return function(*args, **kwargs)
     return kernel.call_boxed(keys, *args, **kwargs)
 

@@ -1,6 +1,6 @@
 """Matrix products of bf16 numbers on CPUs that have no instructions for them: as fp32 numbers.
 
-torch multiplies bf16 there at a quarter of the speed of fp32 and less. Either way a product is summed in fp32 and
+torch multiplies bf16 there at a fifth to a quarter of the speed of fp32. Either way a product is summed in fp32 and
 rounded once, so that only the order of the sums differs. The functions take the place of torch's own kernels for CPUs,
 in which every layer ends and every layer's backward pass; all other dtypes are passed on to those.
 """

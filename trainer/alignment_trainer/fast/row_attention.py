@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from . import wide_products
 from .selective import kept_attention
 
 _QUERIES, _QUERIES_BACKWARD = 256, 128  # a block; in the backward pass it shall stay in the core's cache
@@ -86,7 +87,7 @@ class _Attention(torch.autograd.Function):
         backward.see(result[0].transpose(0, 1), log_sums, gradients[0][0].transpose(0, 1))
         for part in _parts(ctx.lengths):
             backward.add(part)
-        return *backward.result(), None, None
+        return *(gradient.to(query.dtype) for gradient in backward.result()), None, None
 
 
 def _forward(query: Any, key: Any, value: Any, lengths: Lengths, scaling: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,6 +120,7 @@ class _Backward:
     """
 
     def __init__(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> None:
+        query, key, value = (wide_products.operand(part) for part in (query, key, value))
         self._query = query.unflatten(0, (len(key), -1))
         self._key, self._value, self._scaling = key, value, scaling
         self._of_query = torch.empty_like(self._query)
@@ -151,9 +153,8 @@ class _Backward:
         part.add_to(self._of_value, of_value)
 
     def result(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The gradients of query, key and value, as they came."""
-        dtype = self._query.dtype
-        return self._of_query.flatten(0, 1)[None], self._of_key.to(dtype)[None], self._of_value.to(dtype)[None]
+        """The gradients of query, key and value; the last two are sums, in fp32 at least."""
+        return self._of_query.flatten(0, 1)[None], self._of_key[None], self._of_value[None]
 
     @staticmethod
     def _block(tensor: torch.Tensor, rows: slice) -> torch.Tensor:

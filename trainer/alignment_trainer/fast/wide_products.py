@@ -2,7 +2,8 @@
 
 torch multiplies bf16 there at a fifth to a quarter of the speed of fp32. Either way a product is summed in fp32 and
 rounded once, so that only the order of the sums differs. The functions take the place of torch's own kernels for CPUs,
-in which every layer ends and every layer's backward pass; all other dtypes are passed on to those.
+in which every layer ends and every layer's backward pass; all other dtypes are passed on to those. The same holds for
+the backward pass of torch's attention, whose kernel for bf16 is slow there for the same reason.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def use(on: bool) -> None:
     _State.is_on = on
 
 
+def operand(tensor: torch.Tensor) -> torch.Tensor:
+    """As the products take it: for an operand of several, which is to be converted once."""
+    return tensor.float() if _State.is_on and tensor.dtype == torch.bfloat16 else tensor
+
+
 @cache
 def _register() -> torch.library.Library:
     """It lasts as long as what is returned."""
@@ -45,8 +51,8 @@ def _register() -> torch.library.Library:
     return library
 
 
-def _dispatched(kernel: Any, function: Callable[..., torch.Tensor], keys: Any, *args: Any, **kwargs: Any) -> Any:
-    if _State.is_on and args[-1].dtype == torch.bfloat16:
+def _dispatched(kernel: Any, function: Callable[..., Any], keys: Any, *args: Any, **kwargs: Any) -> Any:
+    if _State.is_on and args[0].dtype == torch.bfloat16:
         return function(*args, **kwargs)
     return kernel.call_boxed(keys, *args, **kwargs)
 
@@ -73,10 +79,20 @@ def _addmm_(base: torch.Tensor, left: torch.Tensor, right: torch.Tensor, **facto
     return _addmm(base, left, right, out=base, **factors)
 
 
-FUNCTIONS: dict[str, Callable[..., torch.Tensor]] = {
+def _attention_backward(*args: Any, attn_mask: Any = None, scale: float | None = None) -> tuple[torch.Tensor, ...]:
+    """Of scaled_dot_product_attention: the gradients of query, key and value."""
+    widened = (each.float() if isinstance(each, torch.Tensor) else each for each in args)
+    mask = None if attn_mask is None else attn_mask.float()
+    gradients = _ATTENTION_BACKWARD(*widened, attn_mask=mask, scale=scale)
+    return tuple(gradient.to(args[0].dtype) for gradient in gradients)
+
+
+_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("mm", "mm.out", "bmm", "bmm.out"), _mm),
     **dict.fromkeys(("addmm", "addmm.out", "baddbmm", "baddbmm.out"), _addmm),
     **dict.fromkeys(("addmm_", "baddbmm_"), _addmm_),
+    _ATTENTION_BACKWARD.__name__: _attention_backward,
 }
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.train`: our trainer and `trl dpo --config`, the same recipe, alternating, in fresh processes."""
+"""`python -m bench.train`: our trainer and `trl METHOD --config`, the same recipe, alternating, in fresh processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def main() -> int:
     report: dict[str, Any] = {"machine": measure.processor(), "versions": measure.versions(), "results": []}
     say(f"{report['machine']}; {', '.join(f'{name} {version}' for name, version in report['versions'].items())}")
     for title, files in cells(given):
-        results = compare(title, files, [VARIANTS[name] for name in given.variants], given.runs)
+        variants = [VARIANTS[name] for name in given.variants if VARIANTS[name].suits(files[1]["method"])]
+        results = compare(title, files, variants, given.runs)
         say(f"\n### {title}\n\n{table.speed(results)}\n\n{table.phases(results)}\n")
         runs = {name: [dataclasses.asdict(run) for run in of_one] for name, of_one in results.items()}
         report["results"].append({"title": title, "recipe": files[0], "runs": runs})
@@ -42,13 +43,14 @@ def cells(given: argparse.Namespace) -> Iterator[tuple[str, tuple[dict[str, Any]
     if given.shape:
         path, name = material.shaped_model(given.shape, path, folder), f"random {given.shape}"
     for workload in given.workloads:
+        method = workloads.WORKLOADS[workload].method
         for batch in given.batches:
             output = Path("unset")  # measure.py sets one for each run
             recipe = workloads.recipe(
-                workload, path, material.data(folder), output, batch, given.steps, cuda=given.cuda
+                workload, path, material.data(folder, method), output, batch, given.steps, cuda=given.cuda
             )
             title = f"{name}, {workload}, batch {batch}, {given.steps} steps, {given.runs} runs"
-            yield title, (recipe, workloads.run_config(output, cuda=given.cuda))
+            yield title, (recipe, workloads.run_config(method, output, cuda=given.cuda))
 
 
 def compare(title: str, files: tuple[dict[str, Any], dict[str, Any]], variants: list[Variant], rounds: int) -> Results:
@@ -66,7 +68,7 @@ def compare(title: str, files: tuple[dict[str, Any], dict[str, Any]], variants: 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.train", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one run of three steps of stock and ours: a smoke test")
-    parser.add_argument("--workloads", nargs="+", choices=list(workloads.WORKLOADS), default=list(workloads.WORKLOADS))
+    parser.add_argument("--workloads", nargs="+", choices=list(workloads.WORKLOADS), default=workloads.MAIN)
     parser.add_argument("--batches", nargs="+", type=int, default=[2, 4, 8], metavar="PAIRS")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--runs", type=int, default=5, help="of each variant; medians are reported (default: 5)")

@@ -25,12 +25,17 @@ def model(folder: Path) -> Path:
     return target
 
 
-def data(folder: Path) -> Path:
-    """A dataset folder with one split, `train`: 300 rows (prompt, chosen, rejected; lists of messages)."""
-    target = folder / "pairs"
+def data(folder: Path, method: str) -> Path:
+    """A dataset folder with one split, `train`: 300 rows (prompt, chosen, rejected; lists of messages).
+
+    For SFT (prompt, completion), the chosen one.
+    """
+    target = folder / ("completions" if method == "sft" else "pairs")
     if not (target / "train.jsonl").exists():
         target.mkdir(parents=True, exist_ok=True)
         rows = pairs.convert(json.loads(sources.pairs_json(_packages())))
+        if method == "sft":
+            rows = [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
         (target / "train.jsonl").write_text(pairs.json_lines(rows))
     return target
 

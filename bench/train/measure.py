@@ -47,10 +47,10 @@ def measure(variant: Variant, recipe: dict[str, Any], run_config: dict[str, Any]
 
 def write_files(variant: Variant, recipe: dict[str, Any], run_config: dict[str, Any], folder: Path) -> list[str]:
     """recipe.yaml and, for ours, run.yaml; returns the command that runs them."""
-    output = str(folder / "output")
-    (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "output_dir": output, **variant.recipe}))
+    output, path = str(folder / "output"), folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**recipe, "output_dir": output, **variant.recipe}))
     if variant.is_stock:
-        return [str(Path(sys.executable).with_name("trl")), "dpo", "--config", str(folder / "recipe.yaml")]
+        return [str(Path(sys.executable).with_name("trl")), run_config["method"], "--config", str(path)]
     run = {**run_config, "outputPath": output, **variant.run}
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
     return [sys.executable, "-m", "alignment_trainer"]

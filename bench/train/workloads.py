@@ -8,11 +8,24 @@ from typing import Any
 
 from .table import STOCK
 
-LORA = {"use_peft": True, "lora_r": 16, "lora_target_modules": "all-linear", "lora_dropout": 0.0}
-WORKLOADS: dict[str, dict[str, Any]] = {
-    "lora": {**LORA, "learning_rate": 1e-5},
-    "full": {"learning_rate": 1e-6},
+
+@dataclass(frozen=True)
+class Workload:
+    """A method, and what its recipe has beside what all have."""
+
+    recipe: dict[str, Any]
+    method: str = "dpo"
+
+
+LORA = {"use_peft": True, "lora_r": 16, "lora_target_modules": "all-linear", "lora_dropout": 0.0, "learning_rate": 1e-5}
+WORKLOADS = {
+    "lora": Workload(LORA),
+    "full": Workload({"learning_rate": 1e-6}),
+    "sft": Workload(LORA, "sft"),
+    "kto": Workload(LORA, "kto"),
+    "reward": Workload({**LORA, "lora_task_type": "SEQ_CLS"}, "reward"),
 }
+MAIN = ("lora", "full")
 OPTIMIZATIONS = (
     "completionHead",
     "packedPairs",
@@ -38,6 +51,10 @@ class Variant:
     @property
     def is_stock(self) -> bool:
         return self.name == STOCK
+
+    def suits(self, method: str) -> bool:
+        """Whether the method has a reference model, if the variant says something about one."""
+        return "referenceModel" not in self.run or method in ("dpo", "kto")
 
 
 def only(*names: str) -> dict[str, bool]:
@@ -66,7 +83,7 @@ VARIANTS: dict[str, Variant] = {
 def recipe(
     workload: str, model: Path, data: Path, output: Path, batch: int, steps: int, *, cuda: bool = False
 ) -> dict[str, Any]:
-    """recipe.yaml: DPO in bf16 at 512 tokens, checkpointing on (TRL's default), nothing saved on the way."""
+    """recipe.yaml: bf16, 512 tokens, checkpointing on (TRL's default), nothing saved on the way."""
     device = {} if cuda else {"use_cpu": True}
     return {
         "model_name_or_path": str(model),
@@ -80,15 +97,15 @@ def recipe(
         "logging_steps": 1,
         "save_strategy": "no",
         **device,
-        **WORKLOADS[workload],
+        **WORKLOADS[workload].recipe,
     }
 
 
-def run_config(output: Path, *, cuda: bool = False) -> dict[str, Any]:
+def run_config(method: str, output: Path, *, cuda: bool = False) -> dict[str, Any]:
     """run.yaml for one process."""
     return {
         "contractVersion": 1,
-        "method": "dpo",
+        "method": method,
         "job": {"namespace": "bench", "name": "train", "run": 1},
         "outputPath": str(output),
         "device": "gpu" if cuda else "cpu",

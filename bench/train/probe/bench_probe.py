@@ -30,7 +30,8 @@ TIMED = [
     ("transformers.models.auto.processing_auto", "AutoProcessor.from_pretrained", "tokenizer"),
     ("transformers.models.auto.auto_factory", "_BaseAutoModelClass.from_pretrained", "model"),
     ("transformers.modeling_utils", "PreTrainedModel.from_pretrained", "model"),
-    ("trl.trainer.dpo_trainer", "DPOTrainer.__init__", "trainer"),
+    *((f"trl.trainer.{name.lower()}_trainer", f"{name}Trainer.__init__", "trainer") for name in ("DPO", "SFT", "KTO")),
+    ("trl.trainer.reward_trainer", "RewardTrainer.__init__", "trainer"),
 ]
 EVENTS = ("transformers.trainer_callback", "CallbackHandler")
 

@@ -15,7 +15,7 @@ from bench.train import measure, workloads
 from bench.train.workloads import VARIANTS
 
 RECIPE = workloads.recipe("lora", Path("model"), Path("data"), Path("unset"), batch=2, steps=3)
-RUN = workloads.run_config(Path("unset"))
+RUN = workloads.run_config("dpo", Path("unset"))
 TRAINER_LIKE = """
 import sys, wave
 from pathlib import Path
@@ -37,6 +37,17 @@ def test_each_variant_writes_files_for_its_program(variant: workloads.Variant, t
         assert command[1:] == ["-m", "alignment_trainer"]
         run = RunConfig.model_validate(yaml.safe_load((tmp_path / "run.yaml").read_text()))
         assert run.outputPath == recipe["output_dir"]
+
+
+def test_stock_is_trls_command_of_the_method(tmp_path: Path) -> None:
+    run = workloads.run_config("reward", Path("unset"))
+    assert measure.write_files(VARIANTS["stock"], RECIPE, run, tmp_path)[1] == "reward"
+
+
+def test_without_a_reference_model_there_is_none_to_precompute() -> None:
+    assert not VARIANTS[workloads.CHOICE].suits("sft")
+    assert VARIANTS[workloads.CHOICE].suits("dpo")
+    assert VARIANTS["stock"].suits("sft")
 
 
 def test_only_the_products_choice_has_another_recipe() -> None:

@@ -93,6 +93,12 @@ FAST_CELLS = (
     Cell("LoRA bf16, shared, checkpointed", {**CHECKPOINTED, **LORA, **BF16}, {}),
     Cell("4-bit LoRA, shared, checkpointed", {**CHECKPOINTED, **NF4}, {}),
 )
+SCORES = {"lora_task_type": "SEQ_CLS"}
+REWARD_CELLS = (
+    Cell("full fp32, checkpointed", CHECKPOINTED, {}, "reward"),
+    Cell("LoRA bf16", {**KEPT, **LORA, **BF16, **SCORES}, {}, "reward"),
+    Cell("LoRA bf16, checkpointed", {**CHECKPOINTED, **LORA, **BF16, **SCORES}, {}, "reward"),
+)
 
 
 @dataclass
@@ -216,9 +222,9 @@ def model_folder(root: Path, architecture: str = "Llama", **sizes: Any) -> Path:
     return root
 
 
-def rows(rejected: str) -> list[dict[str, Any]]:
-    """Pairs whose chosen side is cut at every max_length of a cell."""
-    return [{"prompt": "what is the sky", "chosen": "blue " * 400, "rejected": rejected} for _ in range(16)]
+def rows(rejected: str, words: int = 400) -> list[dict[str, Any]]:
+    """Pairs whose chosen side is cut at every max_length of a cell, unless it has fewer words."""
+    return [{"prompt": "what is the sky", "chosen": "blue " * words, "rejected": rejected} for _ in range(16)]
 
 
 def single_rows() -> list[dict[str, Any]]:
@@ -235,6 +241,7 @@ class Calibration:
         self.bench.model = model_folder(root / "calibration-model", **sizes)
         self.fields = {"max_length": length, "per_device_train_batch_size": batch, "max_steps": 2}
         self.padded, self.full = self.bench.rows(rows("water is cold")), self.bench.rows(rows("hot " * 400))
+        self.uncut = self.bench.rows(rows("water is cold", length - 8))  # TRL drops what a reward model would see cut
         self.single = self.bench.rows(single_rows())
 
     def build(

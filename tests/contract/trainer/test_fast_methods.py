@@ -77,6 +77,19 @@ def test_a_padding_free_batch_is_left_to_trl(bench: Bench, folders: dict[str, st
     assert losses[0] == losses[1]
 
 
-def test_reward_models_score_no_tokens(bench: Bench, folders: dict[str, str]) -> None:
-    trainer = build(bench, bench.recipe(dataset_name=folders["pairs"], max_length=64), ON, "reward")
-    assert trainer.optimizations == {}
+REWARD = {"lora_task_type": "SEQ_CLS"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {**LORA, **REWARD}, {**LORA, **REWARD, "use_dora": True}], ids=["full", "lora", "dora"]
+)
+def test_of_a_reward_model_only_the_layers_change(bench: Bench, folders: dict[str, str], fields: dict) -> None:
+    data = {"dataset_name": folders["pairs"], "gradient_checkpointing": True, **fields}
+    (_, stock), (trainer, ours) = (run(bench, "reward", switches, **data) for switches in (OFF, ON))
+    said = trainer.optimizations
+    assert {said[name] for name in ("completionHead", "packedPairs")} == {"off: a reward model scores no tokens"}
+    assert said["selectiveCheckpointing"] == "on"
+    assert (said["fusedAdapterSum"] == "on") == ("use_peft" in fields and "use_dora" not in fields)
+    assert any("grad_norm" in record for record in stock)
+    for got, expected in zip(ours, stock, strict=True):
+        assert got == pytest.approx(expected, rel=2e-5, abs=1e-4)

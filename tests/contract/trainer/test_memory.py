@@ -26,6 +26,8 @@ from tests.contract.trainer.memory_cells import (
     LORA,
     OTHER_CELLS,
     OTHER_SHAPE,
+    REWARD_CELLS,
+    STOCK,
     Calibration,
     Cell,
     Counted,
@@ -74,6 +76,15 @@ def test_with_the_trainers_own_speed_ups_it_is_close_where_nothing_is_shared(
 ) -> None:
     """Rows without padding and with short prompts: what packing saves, only the data tell, so it is not counted on."""
     predicted, counted = calibration.measure(cell, FAST, calibration.full)
+    assert predicted.peak == pytest.approx(counted.peak, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("optimizations", [STOCK, FAST], ids=["stock", "fast"])
+@pytest.mark.parametrize("cell", REWARD_CELLS, ids=lambda cell: cell.name)
+def test_of_a_reward_model_it_is_close_both_ways(
+    calibration: Calibration, cell: Cell, optimizations: dict[str, bool]
+) -> None:
+    predicted, counted = calibration.measure(cell, optimizations, calibration.uncut)
     assert predicted.peak == pytest.approx(counted.peak, rel=TOLERANCE)
 
 

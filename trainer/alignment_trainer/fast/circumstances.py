@@ -38,6 +38,7 @@ class Circumstances:
     adapts_head: bool = False
     autocasts: bool = True
     has_lora: bool = True
+    scores_tokens: bool = True  # all but reward models
     drops_out: bool = False
     checkpoints: bool = True
     checkpoints_as_told: bool = False  # gradient_checkpointing_kwargs
@@ -74,6 +75,7 @@ class Circumstances:
             adapts_head=isinstance(model.get_output_embeddings(), BaseTunerLayer),
             autocasts=args.bf16 or args.fp16,
             has_lora=any(isinstance(module, LoraLayer) for module in model.modules()),
+            scores_tokens=model.get_output_embeddings() is not None,
             drops_out=_drops_out(config, model),
             checkpoints=bool(args.gradient_checkpointing),
             checkpoints_as_told=told_how_to_checkpoint(args),
@@ -82,7 +84,7 @@ class Circumstances:
         )
 
     def against_any(self) -> str | None:
-        """Why the forward of this model stays TRL's."""
+        """Why this model, as it runs, is left to TRL."""
         return _first(
             (self.is_vision, "vision-language models are not supported"),
             (self.is_moe, "mixture-of-experts models (auxiliary loss) are not supported"),
@@ -97,9 +99,12 @@ class Circumstances:
             (self.adapts_head, "an adapter is on the LM head"),
         )
 
+    def against_scoring(self) -> str | None:
+        return self.against_any() or _first((not self.scores_tokens, "a reward model scores no tokens"))
+
     def against_packing(self) -> str | None:
         longest = self.max_length or float("inf")
-        return self.against_any() or _first(
+        return self.against_scoring() or _first(
             (self.caps_attention, "attention logits are capped (attn_logit_softcapping)"),
             (self.adds_noise, "NEFTune's noise depends on the length of a row"),
             (self.attention not in PACKABLE, f"attention {self.attention} takes no packed rows; sdpa does"),

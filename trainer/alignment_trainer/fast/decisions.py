@@ -57,23 +57,18 @@ def decide(
     withheld: Mapping[str, str] = MappingProxyType({}),
 ) -> Decisions:
     """What the switches of run.yaml and the circumstances allow, but for what is `withheld` (switch -> reason)."""
-    against = {
-        COMPLETION_HEAD: None if switches.completionHead else SWITCHED_OFF,
-        PACKED_PAIRS: None if switches.packedPairs else SWITCHED_OFF,
-        SKIP_ADAPTER_CASTS: None if switches.skipAdapterCasts else SWITCHED_OFF,
-        FUSED_ADAPTER_SUM: None if switches.fusedAdapterSum else SWITCHED_OFF,
-        SELECTIVE_CHECKPOINTING: None if switches.selectiveCheckpointing else SWITCHED_OFF,
-        WIDE_PRODUCTS: None if switches.wideProducts else SWITCHED_OFF,
-    }
     objections = {
-        COMPLETION_HEAD: circumstances.against_any,
+        COMPLETION_HEAD: circumstances.against_scoring,
         PACKED_PAIRS: circumstances.against_packing,
         SKIP_ADAPTER_CASTS: circumstances.against_skipping_casts,
         FUSED_ADAPTER_SUM: circumstances.against_fusing_sums,
         SELECTIVE_CHECKPOINTING: circumstances.against_selecting,
         WIDE_PRODUCTS: circumstances.against_widening,
     }
-    why_off = {name: why or objections[name]() or withheld.get(name) for name, why in against.items()}
+    why_off = {
+        name: (against() or withheld.get(name)) if getattr(switches, name) else SWITCHED_OFF
+        for name, against in objections.items()
+    }
     decisions = Decisions(why_off, circumstances.drops_out, model)
     for name in decisions.why_off:
         decisions.say(name)

@@ -22,9 +22,7 @@ class OptimizedOdds(Optimized):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.model: Any
-        policy = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        self.add_forward(policy, outputs=("log_probs", "mean_logits"))
+        self.add_forward(self.bare_policy(), outputs=("log_probs", "mean_logits"))
 
     def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, ...]:
         """(chosen log-probs, rejected log-probs, chosen mean logits, rejected mean logits, NLL of the chosen)."""

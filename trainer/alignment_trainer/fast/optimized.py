@@ -44,8 +44,6 @@ class Optimized:
     @property
     def optimizations(self) -> dict[str, str]:
         """Name -> "on" or "off: REASON"; of a reference model only what differs, as `referenceModel.NAME`."""
-        if not self.decisions:
-            return {}
         policy, *others = (decisions.report() for decisions in self.decisions)
         differing = {name: said for report in others for name, said in report.items() if said != policy[name]}
         return policy | {f"referenceModel.{name}": said for name, said in differing.items()}
@@ -54,11 +52,21 @@ class Optimized:
         """In place of TRL's `add_fused_lm_head`, on which it builds; `options` are that function's."""
         from trl.trainer.utils import add_fused_lm_head
 
-        from . import packed_rows, wide_products
+        from . import packed_rows
+        from .forward import add_fast_forward
+
+        decisions = self.change_layers(model)
+        if decisions.is_on(COMPLETION_HEAD) or decisions.is_on(PACKED_PAIRS):
+            add_fast_forward(model, decisions, getattr(packed_rows, self.layout), add_fused_lm_head, **options)
+        else:
+            add_fused_lm_head(model, **options)
+
+    def change_layers(self, model: Any) -> Decisions:
+        """Decide for `model`, and change what its layers do; its forward is left as it is."""
+        from . import wide_products
         from .adapter_casts import skip_casts
         from .adapter_sum import fuse_sums
         from .circumstances import Circumstances
-        from .forward import add_fast_forward
         from .selective import keep_outputs
 
         who = "the reference model" if self.decisions else "the policy"
@@ -72,10 +80,20 @@ class Optimized:
             keep_outputs(model)
         if len(self.decisions) == 1:  # for the process, so the policy's decision is the reference model's
             wide_products.use(decisions.is_on(WIDE_PRODUCTS))
-        if decisions.is_on(COMPLETION_HEAD) or decisions.is_on(PACKED_PAIRS):
-            add_fast_forward(model, decisions, getattr(packed_rows, self.layout), add_fused_lm_head, **options)
-        else:
-            add_fused_lm_head(model, **options)
+        return decisions
+
+    def bare_policy(self) -> Any:
+        """The model to train without PEFT's wrapper, once TRL has built the trainer."""
+        model = self.model  # type: ignore[attr-defined]
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+class OptimizedLayers(Optimized):
+    """Before TRL's RewardTrainer, whose models score no tokens."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.change_layers(self.bare_policy())
 
 
 class OptimizedRows(Optimized):

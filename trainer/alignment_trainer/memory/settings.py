@@ -52,11 +52,9 @@ def workload_of(config: Config) -> Workload:
 
 
 def _with_optimizations(workload: Workload, switches: Optimizations, args: MethodConfig) -> Workload:
-    """The trainer's own speed-ups, by the rules of fast/circumstances.py; reward models have none."""
+    """The trainer's own speed-ups, by the rules of fast/circumstances.py."""
     from ..fast.circumstances import Circumstances, told_how_to_checkpoint
 
-    if workload.method == "reward":
-        return workload
     known = Circumstances(
         architecture=workload.model.model_type,
         device="cuda" if workload.device == "gpu" else "cpu",
@@ -67,12 +65,13 @@ def _with_optimizations(workload: Workload, switches: Optimizations, args: Metho
         replaces_layers=bool(args.use_liger_kernel),
         autocasts=workload.autocast,
         has_lora=workload.adapter is not None,
+        scores_tokens=workload.method != "reward",
         checkpoints=workload.checkpointing,
         checkpoints_as_told=told_how_to_checkpoint(args),
     )
     return dataclasses.replace(
         workload,
-        completion_head=switches.completionHead and known.against_any() is None,
+        completion_head=switches.completionHead and known.against_scoring() is None,
         packed=switches.packedPairs and known.against_packing() is None,
         selective=switches.selectiveCheckpointing and known.against_selecting() is None,
         skip_casts=switches.skipAdapterCasts and known.against_skipping_casts() is None,

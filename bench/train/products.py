@@ -27,17 +27,15 @@ PRODUCTS = (
 )
 SEGMENTS = [[240, 250, 250], [235, 250, 250]]  # common start, the two rests
 TOKENS, HEADS, KEY_HEADS, SIZE = 1475, 9, 3, 64
-ROUNDS, WAYS = (
-    12,
-    (("bf16", torch.bfloat16, False), ("wideProducts", torch.bfloat16, True), ("fp32", torch.float32, False)),
-)
+WAYS = (("bf16", torch.bfloat16, False), ("wideProducts", torch.bfloat16, True), ("fp32", torch.float32, False))
+ROUNDS = 12
 Operation = Callable[[], Any]
 
 
 def main() -> int:
     columns = [list(timed(dtype, wide)) for _, dtype, wide in WAYS]
     rows = [[cells[0][0], *(f"{best:.2f}" for _, best in cells)] for cells in zip(*columns, strict=True)]
-    heading = [f"ms, {torch.get_num_threads()} threads", *(name for name, *_ in WAYS)]
+    heading = [f"ms, threads: {torch.get_num_threads()}", *(name for name, *_ in WAYS)]
     print(markdown(heading, rows))
     return 0
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 from alignment_trainer.fast import row_attention, wide_products
+from bench.train import products
 
 # In bf16 by the functions as torch calls them, and by torch in fp64, rounded once
 SHAPES = {
@@ -87,6 +88,14 @@ def test_attentions_gradients_are_rounded_less(name: str) -> None:
         assert found.dtype == torch.bfloat16
         off, off_before = ((each.double() - right).norm() / right.norm() for each in (found, before))
         assert off <= min(4e-3, 1.05 * off_before)
+
+
+def test_the_benchmarks_operations_are_what_their_names_say() -> None:
+    results = {name: operation() for name, operation in products.operations(torch.bfloat16)}
+    assert results["[1430, 576] x [576, 1536]"].shape == (1430, 1536)
+    assert results["attention of a packed row: forward"].shape == (1, 1475, 9, 64)
+    for name in ("attention of a packed row: backward", "attention, causal: backward"):
+        assert [gradient.shape[2] for gradient in results[name]] == [1475] * 3
 
 
 IN_PLACE_OF_TORCHS = """

@@ -251,7 +251,7 @@ class Calibration:
         from alignment_trainer.data import load_datasets
         from alignment_trainer.train import build_trainer
 
-        usual = self.single if cell.method in ("sft", "kto") else self.padded
+        usual = {"sft": self.single, "kto": self.single, "reward": self.uncut}.get(cell.method, self.padded)
         fields = {"dataset_name": str(dataset or usual), **self.fields, **cell.recipe}
         config = load_config(
             *self.bench.files(self.bench.recipe(**fields), cell.method, **cell.run, optimizations=optimizations)
@@ -279,6 +279,8 @@ def main() -> None:
         ("Llama", {}, CELLS, STOCK),
         ("Qwen2", OTHER_SHAPE, OTHER_CELLS, STOCK),
         ("Llama, with the trainer's speed-ups", {}, FAST_CELLS, FAST),
+        ("Llama as a reward model", {}, REWARD_CELLS, STOCK),
+        ("the same with the trainer's speed-ups", {}, REWARD_CELLS, FAST),
     )
     for name, sizes, cells, optimizations in sets:
         print(f"\n| {name} | predicted peak, MiB | counted peak, MiB | error |\n|---|---|---|---|")

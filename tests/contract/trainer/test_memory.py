@@ -84,7 +84,7 @@ def test_with_the_trainers_own_speed_ups_it_is_close_where_nothing_is_shared(
 def test_of_a_reward_model_it_is_close_both_ways(
     calibration: Calibration, cell: Cell, optimizations: dict[str, bool]
 ) -> None:
-    predicted, counted = calibration.measure(cell, optimizations, calibration.uncut)
+    predicted, counted = calibration.measure(cell, optimizations)
     assert predicted.peak == pytest.approx(counted.peak, rel=TOLERANCE)
 
 

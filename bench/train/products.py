@@ -56,10 +56,11 @@ def seconds(operation: Operation) -> float:
 
 
 def operations(dtype: torch.dtype) -> Iterator[tuple[str, Operation]]:
+    """(what, the call that computes it once) on random numbers of `dtype`."""
     for left, right in PRODUCTS:
         yield f"{list(left)} x {list(right)}", product(left, right, dtype)
-    yield from passes("attention of a packed row", packed, dtype, KEY_HEADS, SEGMENTS)
-    yield from passes("attention, causal", causal, dtype, HEADS, None)
+    yield from passes("attention of a packed row", packed, KEY_HEADS, dtype)
+    yield from passes("attention, causal", causal, HEADS, dtype)
 
 
 def product(left: tuple[int, ...], right: tuple[int, ...], dtype: torch.dtype) -> Operation:
@@ -67,24 +68,24 @@ def product(left: tuple[int, ...], right: tuple[int, ...], dtype: torch.dtype) -
     return lambda: a @ b
 
 
-def passes(name: str, attend: Callable[..., Any], dtype: torch.dtype, key_heads: int, how: Any) -> Iterator[Any]:
-    """Forward and backward pass of one layer's attention."""
+def passes(
+    name: str, attend: Callable[..., torch.Tensor], key_heads: int, dtype: torch.dtype
+) -> Iterator[tuple[str, Operation]]:
+    """Forward and backward pass of one layer's attention: query, key and value [1, heads, TOKENS, SIZE]."""
     shapes = [(1, heads, TOKENS, SIZE) for heads in (HEADS, key_heads, key_heads)]
     parts = [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
     frozen = [part.detach() for part in parts]
-    yield f"{name}: forward", lambda: attend(frozen, how)
-    result = attend(parts, how)
+    yield f"{name}: forward", lambda: attend(*frozen)
+    result = attend(*parts)
     gradient = torch.randn(result.shape, dtype=dtype)
     yield f"{name}: backward", lambda: torch.autograd.grad(result, parts, gradient, retain_graph=True)
 
 
-def packed(parts: list[torch.Tensor], segments: Any) -> torch.Tensor:
-    query, key, value = parts
-    return row_attention.attend(query, key, value, segments, None)
+def packed(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return row_attention.attend(query, key, value, SEGMENTS, None)
 
 
-def causal(parts: list[torch.Tensor], _: Any) -> torch.Tensor:
-    query, key, value = parts
+def causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     return scaled_dot_product_attention(query, key, value, is_causal=True)
 
 
